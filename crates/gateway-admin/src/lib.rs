@@ -1,0 +1,1 @@
+//! The management plane: sessions, traces, workers, health and flush over HTTP.

@@ -1,0 +1,1 @@
+//! The rllm-model-gateway executable: flags, wiring and signals.

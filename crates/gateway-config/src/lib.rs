@@ -1,0 +1,1 @@
+//! File, environment and flags to one validated configuration, secrets masked.

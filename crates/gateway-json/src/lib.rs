@@ -1,0 +1,1 @@
+//! JSON text as it stands: validated once, walked and spliced without a tree.

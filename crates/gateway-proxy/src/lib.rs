@@ -1,0 +1,1 @@
+//! The data plane: the forwarder from agents to models, and the tee that records each call.

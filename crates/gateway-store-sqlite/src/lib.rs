@@ -1,0 +1,1 @@
+//! TraceStore on SQLite.
