@@ -151,9 +151,12 @@ mod tests {
 
     use super::*;
 
-    /// Builds a graph of `(package, [(dependency, kind)])`; names that begin
-    /// with `gateway-` are members.
-    fn check(packages: &[(&str, &[(&str, Option<&str>)])], expected: &[&str]) {
+    /// A dependency and its kind (`None` is a normal one).
+    type Edge<'a> = (&'a str, Option<&'a str>);
+
+    /// Builds a graph of packages and their edges; names that begin with
+    /// `gateway-` are members.
+    fn check(packages: &[(&str, &[Edge<'_>])], expected: &[&str]) {
         let metadata = json!({
             "workspace_members": packages.iter().map(|(name, _)| *name)
                 .filter(|name| name.starts_with("gateway-")).collect::<Vec<_>>(),

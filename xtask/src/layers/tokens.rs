@@ -18,7 +18,7 @@ pub(super) type Placed = (Token, usize);
 /// Splits a source into tokens; comments, strings, characters, lifetimes and
 /// numbers vanish, and so do items under `#[cfg(test)]`.
 pub(super) fn tokens(source: &str) -> Vec<Placed> {
-    without_tests(scan(source))
+    without_tests(&scan(source))
 }
 
 fn scan(source: &str) -> Vec<Placed> {
@@ -140,7 +140,7 @@ fn after_raw_string(text: &[char], mut index: usize) -> usize {
 
 /// Leaves out each item that follows `#[cfg(test)]`: up to its `;`, or over
 /// its braces.
-fn without_tests(all: Vec<Placed>) -> Vec<Placed> {
+fn without_tests(all: &[Placed]) -> Vec<Placed> {
     let word = |text: &str| Token::Word(text.to_owned());
     let attribute = [
         Token::Mark('#'),
