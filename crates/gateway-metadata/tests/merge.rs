@@ -58,13 +58,13 @@ fn from_body(texts: &[Option<String>], step: Option<&str>, in_metadata: bool) ->
     } else {
         rllm
     };
-    Claims::from_body(parse(body.as_bytes(), Dialect::Strict).unwrap())
+    Claims::from_body(parse(body.as_bytes(), Dialect::Strict).expect("the body is JSON"))
 }
 
 fn from_path(session: &str) -> Claims {
     let encoded: String = session.bytes().map(|byte| format!("%{byte:02X}")).collect();
     split_path(&format!("/sessions/{encoded}/v1/models"))
-        .unwrap()
+        .expect("the path is one of the data plane")
         .claims()
 }
 
