@@ -1,0 +1,178 @@
+//! The calls under way and the records on their way to the disk: what the counters count.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::receipt::ReceiptMissed;
+use super::status::Counters;
+use crate::change::Scope;
+
+type Outcome = Result<(), ReceiptMissed>;
+
+/// Kept under one lock, which is also held while an entry is appended: the order of what happens
+/// here is the order of the journal, so that this table and the applier, which reads the journal,
+/// agree on which calls a deletion has overtaken.
+#[derive(Default)]
+pub(super) struct Calls {
+    open: HashMap<String, OpenCall>,
+    /// Finished calls whose record is not known to be on disk, in the order of the journal. The
+    /// first `overdue` of them have missed their receipt.
+    settling: VecDeque<Settling>,
+    overdue: usize,
+    /// Receipts to be told; the dispatcher takes them.
+    due: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    /// When the dispatcher looks for receipts that are missed; `None` while it need not.
+    pub(super) alarm: Option<Instant>,
+    accepted: u64,
+    persisted: u64,
+    deleted: u64,
+    missed: u64,
+    pub(super) closed: bool,
+}
+
+struct OpenCall {
+    session_id: String,
+    run_id: Option<String>,
+    overtaken: bool,
+}
+
+struct Settling {
+    seq: u64,
+    since: Instant,
+    overtaken: bool,
+    receipt: Option<oneshot::Sender<Outcome>>,
+}
+
+impl Calls {
+    /// A call's intent has been appended.
+    pub(super) fn admit(&mut self, trace_id: &str, session_id: &str, run_id: Option<&str>) {
+        self.accepted += 1;
+        let call = OpenCall {
+            session_id: session_id.to_owned(),
+            run_id: run_id.map(str::to_owned),
+            overtaken: false,
+        };
+        self.open.insert(trace_id.to_owned(), call);
+    }
+
+    pub(super) fn is_open(&self, trace_id: &str) -> bool {
+        self.open.contains_key(trace_id)
+    }
+
+    /// A call's last entry has been appended.
+    pub(super) fn finish(
+        &mut self,
+        trace_id: &str,
+        seq: u64,
+        receipt: Option<oneshot::Sender<Outcome>>,
+    ) {
+        let Some(call) = self.open.remove(trace_id) else {
+            return;
+        };
+        self.settling.push_back(Settling {
+            seq,
+            since: Instant::now(),
+            overtaken: call.overtaken,
+            receipt,
+        });
+    }
+
+    /// A deletion has been appended: the calls of that session that are open leave no trace.
+    /// Gives how many.
+    pub(super) fn overtake(&mut self, session_id: &str, scope: &Scope) -> u64 {
+        let mut overtaken = 0;
+        for call in self.open.values_mut() {
+            if call.session_id == session_id
+                && scope.includes(call.run_id.as_deref())
+                && !call.overtaken
+            {
+                call.overtaken = true;
+                overtaken += 1;
+            }
+        }
+        overtaken
+    }
+
+    /// Everything up to `synced` is on disk. Gives whether receipts are due.
+    pub(super) fn settle(&mut self, synced: u64) -> bool {
+        while let Some(front) = self.settling.front() {
+            if front.seq > synced {
+                break;
+            }
+            let settled = self.settling.pop_front().expect("there is a front");
+            self.overdue = self.overdue.saturating_sub(1);
+            match settled.overtaken {
+                true => self.deleted += 1,
+                false => self.persisted += 1,
+            }
+            if let Some(receipt) = settled.receipt {
+                self.due.push((receipt, Ok(())));
+            }
+        }
+        !self.due.is_empty()
+    }
+
+    /// Lets the receipts that have waited for `timeout` go, and sets the alarm for the next one.
+    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
+        while let Some(next) = self.settling.get_mut(self.overdue) {
+            if next.since + timeout > now {
+                break;
+            }
+            self.overdue += 1;
+            self.missed += 1;
+            if let Some(receipt) = next.receipt.take() {
+                self.due.push((receipt, Err(ReceiptMissed)));
+            }
+        }
+        self.alarm = self
+            .settling
+            .get(self.overdue)
+            .map(|next| next.since + timeout);
+    }
+
+    /// The receipts to be told now.
+    pub(super) fn take_due(&mut self) -> Vec<(oneshot::Sender<Outcome>, Outcome)> {
+        std::mem::take(&mut self.due)
+    }
+
+    /// The journal takes nothing more: who still waits for it has missed it.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        for settling in &mut self.settling {
+            settling.receipt = None;
+        }
+    }
+
+    /// How long the oldest record has been waiting for the disk.
+    pub(super) fn waiting(&self) -> Option<Duration> {
+        self.settling.front().map(|front| front.since.elapsed())
+    }
+
+    /// How many records up to `seq` are not known to be on disk.
+    pub(super) fn unsettled(&self, seq: u64) -> u64 {
+        self.settling
+            .iter()
+            .take_while(|settling| settling.seq <= seq)
+            .count() as u64
+    }
+
+    pub(super) fn overdue(&self) -> u64 {
+        self.overdue as u64
+    }
+
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            accepted: self.accepted,
+            persisted: self.persisted,
+            deleted: self.deleted,
+            in_flight: self.accepted - self.persisted - self.deleted,
+        }
+    }
+}

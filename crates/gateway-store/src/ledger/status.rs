@@ -1,0 +1,56 @@
+//! What a ledger tells about itself.
+
+use std::time::Duration;
+
+/// Calls by what became of them, since the ledger was opened. At every moment
+/// `accepted = persisted + in_flight + deleted`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls that were admitted.
+    pub accepted: u64,
+    /// Calls whose record is on disk.
+    pub persisted: u64,
+    /// Calls that a deletion of their session overtook, once they have ended.
+    pub deleted: u64,
+    /// Calls under way, and records that wait for the disk.
+    pub in_flight: u64,
+}
+
+/// Something that fails, and is being tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// For how long.
+    pub lasting: Duration,
+    /// What it says.
+    pub message: String,
+}
+
+/// The state of a ledger at one moment: what `/ready` and the metrics are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LedgerStatus {
+    /// Set while the journal cannot write: no call is admitted.
+    pub journal: Option<Trouble>,
+    /// Set while the store cannot apply what is journalled: calls go on while there is room.
+    pub store: Option<Trouble>,
+    /// How long the oldest finished record has been waiting for the disk.
+    pub waiting: Option<Duration>,
+    /// Journal entries that are not in the store yet.
+    pub lag_entries: u64,
+    /// Roughly how many bytes they are.
+    pub lag_bytes: u64,
+    /// Bytes of journal that cannot be used again yet.
+    pub journal_used: u64,
+    /// How many there may be.
+    pub journal_capacity: u64,
+    /// Receipts that were missed since the ledger was opened.
+    pub receipts_missed: u64,
+    /// Those of them whose record is not on disk to this moment.
+    pub receipts_overdue: u64,
+    /// Journal entries that could not be read or decoded, and were passed over.
+    pub unreadable: u64,
+    /// Whether what an earlier run has left in the journal is in the store.
+    pub replayed: bool,
+    /// The calls.
+    pub counters: Counters,
+}
