@@ -1,1 +1,51 @@
-//! Integration tests.
+//! The gateway over real sockets, one module for each subject.
+//!
+//! Each test starts the real executable on a free port, in a folder of its
+//! own, in front of a scripted upstream. A test whose name begins with
+//! `defect_` keeps out a known defect of the Python reference.
+
+mod auth;
+mod crash;
+mod harness;
+mod identity;
+mod load;
+mod management;
+mod replies;
+mod requests;
+mod routes;
+mod startup;
+mod streams;
+
+use serde_json::{Value, json};
+
+/// A chat completion request that says this.
+fn say(text: &str) -> String {
+    json!({"model": "tiny", "messages": [{"role": "user", "content": text}]}).to_string()
+}
+
+/// The same, streamed.
+fn say_streamed(text: &str) -> String {
+    let messages = json!([{"role": "user", "content": text}]);
+    json!({"model": "tiny", "stream": true, "messages": messages}).to_string()
+}
+
+/// The JSON of each `data:` event of a stream; `[DONE]` must be the last and
+/// is left out.
+fn events(stream: &str) -> Vec<Value> {
+    let mut data: Vec<&str> = stream
+        .split("\n\n")
+        .filter_map(|event| event.strip_prefix("data: "))
+        .collect();
+    assert_eq!(data.pop(), Some("[DONE]"), "{stream}");
+    let events = data.iter().map(|data| serde_json::from_str(data));
+    events.map(|event| event.expect("JSON events")).collect()
+}
+
+/// The text of choice 0 that a stream of chat chunks spells.
+fn spelt(stream: &str) -> String {
+    let events = events(stream);
+    let texts = events
+        .iter()
+        .map(|event| event["choices"][0]["delta"]["content"].as_str());
+    texts.flatten().collect()
+}

@@ -1,0 +1,212 @@
+//! The management plane as an agent's owner uses it.
+
+use gateway_tests::{Client, Gateway, Setup, Upstream};
+use serde_json::{Value, json};
+
+use crate::say;
+
+#[tokio::test]
+async fn the_root_and_health_answer_and_head_works_like_get() {
+    let gateway = Setup::new().start();
+    let root = gateway.get("/").await;
+    assert!(
+        root["name"].is_string() && root["version"].is_string(),
+        "{root}"
+    );
+    let health = gateway.get("/health").await;
+    assert_eq!(health["status"], "ok");
+    assert!(health["version"].is_string());
+    gateway.call("GET /ready", &[], "").await.expect(200);
+    for path in ["/", "/health", "/ready"] {
+        let mut client = Client::connect(gateway.address()).await;
+        client.request(&format!("HEAD {path}"), &[], "").await;
+        assert_eq!(client.head().await, Some(200), "HEAD {path}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_json_errors() {
+    let gateway = Setup::new().start();
+    let cases = [
+        ("GET /nothing", 404, "not_found"),
+        ("GET /sessions/unknown", 404, "not_found"),
+        ("GET /traces/unknown", 404, "not_found"),
+        ("PUT /sessions", 405, "method_not_allowed"),
+        ("POST /health", 405, "method_not_allowed"),
+        ("GET /sessions?limit=-1", 400, "bad_request"),
+        ("GET /traces?since=abc", 400, "bad_request"),
+        ("GET /traces?limit=99999999999999999999", 400, "bad_request"),
+    ];
+    for (line, status, code) in cases {
+        let reply = gateway.call(line, &[], "").await;
+        assert_eq!(reply.status, status, "{line}: {}", reply.text());
+        assert_eq!(reply.json()["error"]["code"], code, "{line}");
+        assert_eq!(reply.json()["type"], "error", "{line}");
+        assert_eq!(reply.header("allow").is_some(), status == 405, "{line}");
+    }
+    assert_eq!(gateway.get("/sessions/unknown/traces").await, json!([]));
+}
+
+#[tokio::test]
+async fn sessions_are_made_by_hand_or_by_the_first_call_and_deleted_for_good() {
+    let upstream = Upstream::vllm();
+    let gateway = Gateway::over(&upstream);
+    let made = json!({"session_id": "org/a:0", "metadata": {"task": 7}});
+    let answer = gateway.post("/sessions", &made).await;
+    assert_eq!(answer["session_id"], "org/a:0");
+    assert!(
+        answer["url"]
+            .as_str()
+            .is_some_and(|url| url.ends_with("/v1")),
+        "{answer}"
+    );
+    // The URL is a base for clients.
+    let url = answer["url"].as_str().expect("text");
+    let line = format!("POST {url}/chat/completions");
+    gateway
+        .call(&line, &[], say("by its url"))
+        .await
+        .expect(200);
+    gateway.chat("by-call", say("first")).await.expect(200);
+
+    let session = gateway.get("/sessions/org%2Fa:0").await;
+    assert_eq!(session["metadata"], json!({"task": 7}));
+    assert_eq!(session["trace_count"], 1);
+    let listed = gateway.get("/sessions").await;
+    let ids: Vec<_> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|s| &s["session_id"])
+        .collect();
+    assert_eq!(ids, ["by-call", "org/a:0"], "newest first");
+
+    let reply = gateway
+        .call("DELETE /sessions/org%2Fa:0", &[], "")
+        .await
+        .expect(200);
+    assert_eq!(reply.json(), json!({"deleted": 1}));
+    assert_eq!(gateway.get("/sessions/org%2Fa:0/traces").await, json!([]));
+    gateway
+        .call("GET /sessions/org%2Fa:0", &[], "")
+        .await
+        .expect(404);
+    let reply = gateway
+        .call("DELETE /sessions/never-was", &[], "")
+        .await
+        .expect(200);
+    assert_eq!(reply.json(), json!({"deleted": 0}));
+    // The other session is as it was, and all of it survives a restart.
+    let gateway = gateway.kill().start();
+    assert_eq!(gateway.traces("by-call").await.len(), 1);
+    assert_eq!(gateway.traces("org%2Fa:0").await.len(), 0);
+}
+
+#[tokio::test]
+async fn the_feed_pages_through_everything_once() {
+    let upstream = Upstream::vllm();
+    let gateway = Gateway::over(&upstream);
+    for call in 0..7 {
+        let session = format!("s{}", call % 2);
+        gateway
+            .chat(&session, say(&call.to_string()))
+            .await
+            .expect(200);
+    }
+    let mut contents = Vec::new();
+    let mut path = "/traces?limit=3".to_owned();
+    loop {
+        let page = gateway.get(&path).await;
+        for trace in page["traces"].as_array().expect("a list") {
+            assert!(trace["_created_at"].is_number(), "{trace}");
+            contents.push(trace["messages"][0]["content"].as_str().map(str::to_owned));
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        path = format!("/traces?limit=3&cursor={cursor}");
+    }
+    let expected: Vec<_> = (0..7).rev().map(|call| Some(call.to_string())).collect();
+    assert_eq!(contents, expected, "newest first, each once");
+    let one = gateway.get("/traces?session_id=s1").await;
+    assert_eq!(one["traces"].as_array().map(Vec::len), Some(3));
+    let none = gateway.get("/traces?has_error=true").await;
+    assert_eq!(none["traces"], json!([]));
+}
+
+#[tokio::test]
+async fn workers_come_and_go_while_calls_run() {
+    let (first, second) = (Upstream::vllm(), Upstream::vllm());
+    let gateway = Setup::new().start();
+    let reply = gateway.chat("s", say("nobody")).await;
+    assert_eq!(reply.status, 404);
+    let added = gateway
+        .post("/admin/workers", &json!({"url": first.url()}))
+        .await;
+    let id = added["worker_id"].as_str().expect("an id").to_owned();
+    assert_eq!(added["api_path"], "/v1");
+    // The same URL again is the same worker; a path in it is its api_path.
+    let again = format!("{}/v1", first.url());
+    let again = gateway.post("/admin/workers", &json!({"url": again})).await;
+    assert_eq!(again["worker_id"], id.as_str());
+    assert_eq!(
+        gateway.get("/admin/workers").await.as_array().map(Vec::len),
+        Some(1)
+    );
+    gateway.chat("s", say("first")).await.expect(200);
+    assert_eq!(first.received().len(), 1);
+
+    gateway
+        .post("/admin/workers", &json!({"url": second.url()}))
+        .await;
+    // Adding a worker moves no running session.
+    gateway.chat("s", say("still first")).await.expect(200);
+    assert_eq!(first.received().len(), 2);
+    gateway
+        .call(&format!("DELETE /admin/workers/{id}"), &[], "")
+        .await
+        .expect(200);
+    gateway
+        .call(&format!("DELETE /admin/workers/{id}"), &[], "")
+        .await
+        .expect(404);
+    gateway.chat("s", say("second")).await.expect(200);
+    assert_eq!(second.received().len(), 1);
+    let bad = gateway
+        .call("POST /admin/workers", &[], r#"{"url":"file:///etc"}"#)
+        .await;
+    assert_eq!(bad.status, 400, "{}", bad.text());
+}
+
+#[tokio::test]
+async fn flush_means_durable_and_stored() {
+    let upstream = Upstream::vllm();
+    let gateway = Gateway::over(&upstream);
+    for call in 0..20 {
+        gateway.chat("s", say(&call.to_string())).await.expect(200);
+    }
+    let flushed = gateway.post("/admin/flush", &json!({})).await;
+    assert_eq!(flushed, json!({"status": "flushed"}));
+    // In the database itself: it tells all without the journal.
+    let setup = gateway.kill();
+    let copy = Setup::new().worker(&upstream);
+    for ending in ["", "-wal"] {
+        let from = format!("{}{ending}", setup.database().display());
+        let to = format!("{}{ending}", copy.database().display());
+        if std::path::Path::new(&from).exists() {
+            std::fs::copy(from, to).expect("a copy");
+        }
+    }
+    assert_eq!(copy.start().traces("s").await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_run_is_registered_at_the_start() {
+    let upstream = Upstream::vllm();
+    let setup = Setup::new().worker(&upstream);
+    let gateway = setup.yaml("run_id: run-1\nrun_metadata: {lr: 0.1}").start();
+    let reply = gateway.chat("s", say("hi")).await.expect(200);
+    assert_eq!(gateway.trace(reply.trace_id()).await["run_id"], "run-1");
+    let run: Value = gateway.get("/traces?run_id=run-1").await;
+    assert_eq!(run["traces"].as_array().map(Vec::len), Some(1));
+}
