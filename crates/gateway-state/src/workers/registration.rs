@@ -1,0 +1,212 @@
+//! How workers come into the pool, and how they are shown.
+
+use std::sync::Arc;
+
+use gateway_auth::Secret;
+use gateway_route::{BaseUrl, Cidr, Health, UrlError, WorkerUrl};
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Inner, Worker};
+use crate::{AuthHeader, InvalidAuthHeader, Upstream, UpstreamKind};
+
+/// A worker to be registered. What is not given is the default of a new worker, and stays as it is
+/// where a worker is updated.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerSpec {
+    /// `http(s)://host[:port][/path]`.
+    pub url: String,
+    /// Where calls go below it. By default the URL's own path, else `/v1`.
+    pub api_path: Option<String>,
+    /// By default one that is made from the URL, so that gateways with the same workers agree.
+    pub worker_id: Option<String>,
+    /// The model that it serves. By default any.
+    pub model_name: Option<String>,
+    /// Its share of the load. By default 1.
+    pub weight: Option<u32>,
+    /// The credential to send, in place of the client's. By default none.
+    pub auth_header: Option<Secret>,
+}
+
+impl WorkerSpec {
+    /// The worker at `url`, with the defaults.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A registration that cannot be taken: always the registrant's error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// The URL is none, or one that must not be a worker.
+    #[error("`url` {0}")]
+    Url(#[source] UrlError),
+    /// The `api_path` is none.
+    #[error("`api_path` {0}")]
+    ApiPath(#[source] UrlError),
+    /// The credential cannot be sent.
+    #[error(transparent)]
+    AuthHeader(#[from] InvalidAuthHeader),
+    /// No positive weight.
+    #[error("`weight` must be a positive integer")]
+    Weight,
+    /// An id that is too long or holds controls.
+    #[error("`worker_id` must be at most 256 bytes without control characters")]
+    Id,
+    /// The id belongs to a worker with another URL.
+    #[error("`worker_id` is taken by a worker with another url")]
+    IdTaken,
+}
+
+/// A worker that was registered or updated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its id: the existing one where it was updated.
+    pub worker_id: String,
+    /// Without the `api_path`.
+    pub url: String,
+    /// Where calls go below it.
+    pub api_path: String,
+    /// Whether it was not there before.
+    pub new: bool,
+}
+
+/// A worker as it is shown: the reference's fields, and what else helps to see why it gets calls
+/// or none. Credentials are not among it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkerInfo {
+    /// Unique within the pool.
+    pub worker_id: String,
+    /// Without the `api_path`.
+    pub url: String,
+    /// Where calls go below it.
+    pub api_path: String,
+    /// The model that it serves; none: any.
+    pub model_name: Option<String>,
+    /// Its share of the load.
+    pub weight: u32,
+    /// Whether it gets calls.
+    pub healthy: bool,
+    /// Calls in flight.
+    pub active_requests: u64,
+    /// Sessions with a call in flight or in the last 5 minutes, and calls in flight without a
+    /// session.
+    pub load: u64,
+    /// What its latest failed check said; none once one has passed since.
+    pub last_error: Option<String>,
+}
+
+impl WorkerInfo {
+    pub(super) fn of(worker: &Worker) -> Self {
+        Self {
+            worker_id: worker.id.clone(),
+            url: worker.url.url().to_string(),
+            api_path: worker.url.api_path().to_owned(),
+            model_name: worker.model_name.clone(),
+            weight: worker.weight,
+            healthy: worker.health.is_healthy(),
+            active_requests: worker.calls,
+            load: worker.sessions + worker.loose_calls,
+            last_error: worker.health.last_error().map(str::to_owned),
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn add(&mut self, spec: &WorkerSpec, allow: &[Cidr]) -> Result<Added, AddError> {
+        let given = BaseUrl::parse(&spec.url).map_err(AddError::Url)?;
+        let url = parse_url(spec, allow)?;
+        let auth = spec
+            .auth_header
+            .as_ref()
+            .map(AuthHeader::parse)
+            .transpose()?;
+        if spec.weight == Some(0) {
+            return Err(AddError::Weight);
+        }
+        let wanted_id = spec.worker_id.as_deref().filter(|id| !id.is_empty());
+        if wanted_id.is_some_and(|id| id.len() > 256 || id.chars().any(char::is_control)) {
+            return Err(AddError::Id);
+        }
+        let model_name = spec.model_name.clone().filter(|name| !name.is_empty());
+
+        let same_target = |worker: &Worker| worker.url.api_url() == url.api_url();
+        let same_given = |worker: &Worker| worker.given == given;
+        let existing = self.workers.iter().position(same_target);
+        if let Some(index) = existing.or_else(|| self.workers.iter().position(same_given)) {
+            let worker = &mut self.workers[index];
+            if spec.api_path.is_some() || worker.given != given {
+                worker.given = given;
+                worker.url = url;
+            }
+            worker.model_name = model_name.or_else(|| worker.model_name.take());
+            worker.weight = spec.weight.unwrap_or(worker.weight);
+            let auth = auth.or_else(|| worker.upstream.auth.clone());
+            worker.upstream = upstream(&worker.id, &worker.url, auth);
+            return Ok(worker.added(false));
+        }
+
+        let taken = |id: &str| self.workers.iter().any(|worker| worker.id == id);
+        let id = match wanted_id {
+            Some(id) if taken(id) => return Err(AddError::IdTaken),
+            Some(id) => id.to_owned(),
+            None => default_ids(&url)
+                .find(|id| !taken(id))
+                .expect("there is no end of them"),
+        };
+        self.keys += 1;
+        let worker = Worker {
+            key: self.keys,
+            upstream: upstream(&id, &url, auth),
+            id,
+            given,
+            url,
+            model_name,
+            weight: spec.weight.unwrap_or(1),
+            health: Health::default(),
+            calls: 0,
+            loose_calls: 0,
+            sessions: 0,
+            turn: 0,
+        };
+        let added = worker.added(true);
+        self.workers.push(worker);
+        Ok(added)
+    }
+}
+
+impl Worker {
+    fn added(&self, new: bool) -> Added {
+        Added {
+            worker_id: self.id.clone(),
+            url: self.url.url().to_string(),
+            api_path: self.url.api_path().to_owned(),
+            new,
+        }
+    }
+}
+
+/// Reads the address, and tells an error of the `api_path` from one of the URL.
+fn parse_url(spec: &WorkerSpec, allow: &[Cidr]) -> Result<WorkerUrl, AddError> {
+    let alone = WorkerUrl::parse(&spec.url, None, allow).map_err(AddError::Url)?;
+    match spec.api_path.as_deref() {
+        None => Ok(alone),
+        given => WorkerUrl::parse(&spec.url, given, allow).map_err(AddError::ApiPath),
+    }
+}
+
+fn upstream(id: &str, url: &WorkerUrl, auth: Option<AuthHeader>) -> Arc<Upstream> {
+    Arc::new(Upstream::new(UpstreamKind::Worker, id, url.api_url(), auth))
+}
+
+/// The ids of a worker that is given none: made from its address alone, because the rendezvous
+/// order goes by id, and gateways with the same workers must agree. Only if somebody has taken the
+/// first one for another worker is there need of more.
+fn default_ids(url: &WorkerUrl) -> impl Iterator<Item = String> {
+    let hash = xxh3_64(url.api_url().to_string().as_bytes());
+    (0_u64..).map(move |attempt| format!("w-{:016x}", hash.wrapping_add(attempt)))
+}
