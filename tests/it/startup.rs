@@ -91,7 +91,7 @@ fn a_damaged_or_foreign_database_is_left_as_it_is() {
             fs::write(setup.database(), "this is no database, ".repeat(500)).expect("a file");
         }),
         ("another program's", &|setup| {
-            foreign(setup, "PRAGMA application_id = 42")
+            foreign(setup, "PRAGMA application_id = 42");
         }),
         ("nobody's in particular", &|setup| foreign(setup, "")),
     ];

@@ -169,7 +169,6 @@ impl Upstream {
     /// # Panics
     ///
     /// If there were none, or several.
-    #[must_use]
     pub fn only(&self) -> Received {
         let mut received = self.received();
         assert_eq!(received.len(), 1, "requests at the upstream");
