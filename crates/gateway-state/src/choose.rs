@@ -66,9 +66,9 @@ impl State {
         if let Some((_, route)) = ask.model.and_then(|model| live.routes.find(model)) {
             return through(route, ask).map(Destination::Upstream);
         }
-        let found = self
-            .workers()
-            .choose(live.policy, ask.model, ask.session, now);
+        // The empty name is no session's.
+        let session = ask.session.filter(|session| !session.is_empty());
+        let found = self.workers().choose(live.policy, ask.model, session, now);
         match (found, live.routes.catch_all()) {
             (Ok((upstream, reason, lease)), _) => {
                 let lease = Some(lease);
@@ -113,7 +113,9 @@ fn through(route: &Arc<Route>, ask: &Ask<'_>) -> Result<Chosen, ApiError> {
 
 /// The answer where no route matches and no worker is registered.
 fn no_worker(live: &Live, ask: &Ask<'_>) -> Result<Destination, ApiError> {
-    let asks_for_models = matches!(ask.method, "GET" | "HEAD") && ask.api == "/models";
+    let mut segments = ask.api.split('/').filter(|segment| !segment.is_empty());
+    let is_models = segments.next() == Some("models") && segments.next().is_none();
+    let asks_for_models = is_models && matches!(ask.method, "GET" | "HEAD");
     match ask.model {
         None if asks_for_models && !live.routes.is_empty() => {
             Ok(Destination::Models(model_list(live)))

@@ -5,8 +5,8 @@
 //! - the [`Live`] settings: plain data, replaced as a whole, so that a call sees one version;
 //! - the pool of [`Workers`]: registration, health, load, and which worker serves a session;
 //! - [`State::choose`]: the upstream of a call, by the rules of `gateway-route`;
-//! - sampling parameters by session ([`SamplingParams`]), the weight version, the drain flag
-//!   ([`Drain`]), the open calls ([`OpenCalls`]) and the [`Counters`].
+//! - sampling parameters by session ([`SamplingParams`]), the weight version, the end of serving
+//!   ([`Drain`]) and the [`Counters`].
 //!
 //! Beside it stand two things that both planes must do alike: [`ApiError`], the one shape of an
 //! error, and [`Door`], who may ask at all where no token is configured.
@@ -36,7 +36,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod calls;
 mod choose;
 mod counters;
 mod door;
@@ -48,7 +47,6 @@ mod state;
 mod upstream;
 mod workers;
 
-pub use calls::{OpenCall, OpenCalls};
 pub use choose::{Ask, Chosen, Destination};
 pub use counters::{CallCounts, Counters};
 pub use door::{Door, HostHeader, Visit, host_is_ours, is_forwarding_header, peer_is_private};

@@ -163,13 +163,15 @@ impl Default for Capture {
     }
 }
 
-/// Sizes, in bytes.
+/// Sizes, in bytes where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest request body, decoded (`max_request_bytes`).
     pub max_request_bytes: usize,
     /// How much of a reply is recorded (`max_record_bytes`).
     pub max_record_bytes: usize,
+    /// How many calls may be in flight, a number (`max_inflight`).
+    pub max_inflight: usize,
 }
 
 impl Default for Limits {
@@ -177,6 +179,7 @@ impl Default for Limits {
         Self {
             max_request_bytes: 64 << 20,
             max_record_bytes: 64 << 20,
+            max_inflight: 10_000,
         }
     }
 }

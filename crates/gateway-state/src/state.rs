@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::{Counters, Drain, Live, OpenCalls, SamplingCache, Workers};
+use crate::{Counters, Drain, Live, SamplingCache, Workers};
 
 /// The name of the program, as it tells it.
 pub const NAME: &str = "rllm-model-gateway";
@@ -18,7 +18,6 @@ pub struct State {
     sampling: SamplingCache,
     weight_version: Mutex<Option<i64>>,
     drain: Drain,
-    open_calls: OpenCalls,
     counters: Counters,
     version: &'static str,
     started: Instant,
@@ -34,7 +33,6 @@ impl State {
             sampling: SamplingCache::default(),
             weight_version: Mutex::default(),
             drain: Drain::default(),
-            open_calls: OpenCalls::default(),
             counters: Counters::default(),
             version,
             started: Instant::now(),
@@ -88,16 +86,16 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner) = Some(version);
     }
 
-    /// The end of serving.
+    /// The end of serving: begun once, and waited for by whom it concerns.
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// The calls that are open just now.
+    /// Whether new calls are refused because the gateway is about to end.
     #[must_use]
-    pub fn open_calls(&self) -> &OpenCalls {
-        &self.open_calls
+    pub fn draining(&self) -> bool {
+        self.drain.begun()
     }
 
     /// What has been counted since the start.
