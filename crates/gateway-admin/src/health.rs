@@ -1,0 +1,159 @@
+//! Whether the gateway lives, whether it is ready, and how its workers are.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use gateway_state::{NAME, WorkerInfo};
+use gateway_store::LedgerStatus;
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde::Serialize;
+
+use crate::Shared;
+
+/// For how long the store may fail before the gateway counts as not ready: as long as reads and
+/// management writes wait for it. Calls go on, because the journal takes them.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `GET /` says: some clients knock there first.
+#[derive(Serialize)]
+pub(crate) struct Knock {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// `GET /`
+pub(crate) async fn knock(State(shared): State<Shared>) -> Json<Knock> {
+    Json(Knock {
+        name: NAME,
+        version: shared.state.version(),
+    })
+}
+
+/// What `GET /health` says.
+#[derive(Serialize)]
+pub(crate) struct Alive {
+    status: &'static str,
+    version: &'static str,
+    instance_id: String,
+    run_id: Option<String>,
+    /// Seconds since the start.
+    uptime: f64,
+}
+
+/// `GET /health`: 200 while the process can serve. Waits for nothing.
+pub(crate) async fn alive(State(shared): State<Shared>) -> Json<Alive> {
+    Json(Alive {
+        status: "ok",
+        version: shared.state.version(),
+        instance_id: shared.ledger.instance_id().to_owned(),
+        run_id: shared.own_run(),
+        uptime: shared.state.uptime().as_secs_f64(),
+    })
+}
+
+/// What `GET /ready` says.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Readiness {
+    status: &'static str,
+    /// Why no new calls should be sent here.
+    reasons: Vec<String>,
+    /// What will become a reason if it lasts.
+    warnings: Vec<String>,
+}
+
+/// `GET /ready`: 200, or 503 with the reasons.
+pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
+    let readiness = readiness(shared.state.drain().begun(), &shared.ledger.status());
+    if readiness.reasons.is_empty() {
+        Json(readiness).into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(RETRY_AFTER, "1")],
+            Json(readiness),
+        )
+            .into_response()
+    }
+}
+
+fn readiness(draining: bool, ledger: &LedgerStatus) -> Readiness {
+    let mut reasons = Vec::new();
+    let mut warnings = Vec::new();
+    if draining {
+        reasons.push("draining: the gateway is shutting down".to_owned());
+    }
+    if let Some(trouble) = &ledger.journal {
+        let seconds = trouble.lasting.as_secs();
+        reasons.push(format!(
+            "journal: failing for {seconds} s: {}",
+            trouble.message
+        ));
+    }
+    if ledger.receipts_overdue > 0 {
+        let overdue = ledger.receipts_overdue;
+        reasons.push(format!(
+            "receipts: {overdue} replies ended before their record was on disk, and it is not yet"
+        ));
+    }
+    if !ledger.replayed {
+        warnings.push(
+            "store: what an earlier run left in the journal is being carried over".to_owned(),
+        );
+    }
+    if let Some(trouble) = &ledger.store {
+        let message = format!(
+            "store: not written for {} s, {} entries behind: {}",
+            trouble.lasting.as_secs(),
+            ledger.lag_entries,
+            trouble.message,
+        );
+        let lasting = trouble.lasting >= STORE_PATIENCE;
+        if lasting { &mut reasons } else { &mut warnings }.push(message);
+    }
+    // The journal is what carries calls over a slow store: past half of it, someone should know;
+    // near its end the next calls will wait.
+    let (used, capacity) = (ledger.journal_used, ledger.journal_capacity);
+    if used > capacity / 2 {
+        let message = format!("journal: {used} of {capacity} bytes wait for the store");
+        let nearly_full = used > capacity / 10 * 9;
+        if nearly_full {
+            &mut reasons
+        } else {
+            &mut warnings
+        }
+        .push(message);
+    }
+    let status = if reasons.is_empty() {
+        "ready"
+    } else {
+        "not_ready"
+    };
+    Readiness {
+        status,
+        reasons,
+        warnings,
+    }
+}
+
+/// What `GET /health/workers` says.
+#[derive(Serialize)]
+pub(crate) struct Pool {
+    workers: Vec<WorkerInfo>,
+    healthy: usize,
+    total: usize,
+}
+
+/// `GET /health/workers`
+pub(crate) async fn workers(State(shared): State<Shared>) -> Json<Pool> {
+    let workers = shared.state.workers().list();
+    let healthy = workers.iter().filter(|worker| worker.healthy).count();
+    let total = workers.len();
+    Json(Pool {
+        workers,
+        healthy,
+        total,
+    })
+}

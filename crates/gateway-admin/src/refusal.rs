@@ -1,0 +1,167 @@
+//! Refusals: everything that goes wrong here becomes the one error shape, in this file.
+
+use std::error::Error;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use gateway_metadata::IdentityError;
+use gateway_state::{AddError, ApiError};
+use gateway_store::{ChangeError, FlushError, ReadError};
+
+use crate::body::MAX_BODY_BYTES;
+
+/// An [`ApiError`] that a handler can return, or that is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal(ApiError);
+
+impl Refusal {
+    /// 400: a named value is missing, of the wrong type or out of range. `problem` is read after
+    /// the name.
+    pub(crate) fn field(name: &str, problem: impl std::fmt::Display) -> Self {
+        Self(ApiError::bad_request(format!("`{name}` {problem}")))
+    }
+
+    /// 400: the request as a whole cannot be read.
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self(ApiError::bad_request(message.into()))
+    }
+
+    /// 400: the body ended before its length, so that nothing after it can be read.
+    pub(crate) fn broken_body() -> Self {
+        Self(ApiError::bad_request("the request body broke off").closing())
+    }
+
+    /// 400: a value that cannot name a session or run.
+    pub(crate) fn identity(message: impl Into<String>) -> Self {
+        Self(ApiError::bad_identity(message.into()))
+    }
+
+    /// 404: the path is right, but what it names is not there.
+    pub(crate) fn unknown(kind: &str, id: &str) -> Self {
+        Self(ApiError::not_found(format!("there is no {kind} `{id}`")))
+    }
+
+    /// 404: the path is nobody's.
+    pub(crate) fn no_path() -> Self {
+        Self(ApiError::not_found(
+            "no such path; model calls go to /v1/… or /sessions/{session_id}/v1/…",
+        ))
+    }
+
+    /// 405: the path is right, the method is not.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        Self(ApiError::method_not_allowed(allow))
+    }
+
+    /// 501: a method of which the gateway knows nothing.
+    pub(crate) fn unknown_method() -> Self {
+        Self(ApiError::not_implemented("the method is not known here"))
+    }
+
+    /// 501: a request of the API that this version does not answer yet.
+    pub(crate) fn not_built(what: &str) -> Self {
+        Self(ApiError::not_implemented(format!(
+            "{what} is not built yet in this version"
+        )))
+    }
+
+    /// 408: the body did not come.
+    pub(crate) fn body_timeout() -> Self {
+        Self(ApiError::request_timeout("the request body did not arrive in time").closing())
+    }
+
+    /// 409: the request would have to guess.
+    pub(crate) fn conflict(message: String) -> Self {
+        Self(ApiError::conflict(message))
+    }
+
+    /// 413: the body is larger than any management request.
+    pub(crate) fn body_too_large() -> Self {
+        let message = format!("the request body is over {MAX_BODY_BYTES} bytes");
+        Self(ApiError::body_too_large(message).closing())
+    }
+
+    /// 415: the body is compressed.
+    pub(crate) fn compressed() -> Self {
+        let message = "a management request must not be compressed";
+        Self(ApiError::unsupported_encoding(message).closing())
+    }
+
+    /// 500: a fault of the gateway's own, which is in the log.
+    pub(crate) fn internal() -> Self {
+        Self(ApiError::internal_error("internal error"))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.code()
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        Self::identity(error.to_string())
+    }
+}
+
+/// 400, naming the field; 409 for an id that is taken.
+impl From<AddError> for Refusal {
+    fn from(error: AddError) -> Self {
+        let message = error.to_string();
+        Self(match error {
+            AddError::IdTaken => ApiError::conflict(message),
+            _ => ApiError::bad_request(message),
+        })
+    }
+}
+
+/// What was finished before could not be read in time: a retry may help.
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        tracing::warn!(error = chain(&error), "a read of the store failed");
+        Self(ApiError::store_unavailable(error.to_string()))
+    }
+}
+
+/// The change is not known to be made: a retry may help.
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        tracing::warn!(error = chain(&error), "a change was not confirmed");
+        Self(ApiError::store_unavailable(error.to_string()))
+    }
+}
+
+/// 500, naming what is not where it belongs.
+impl From<FlushError> for Refusal {
+    fn from(error: FlushError) -> Self {
+        Self(ApiError::internal_error(format!("not flushed: {error}")))
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let code = self.0.reason();
+        let mut response = self.0.into_response().map(Body::from);
+        // For the counter, which is kept where the reply leaves.
+        response.extensions_mut().insert(code);
+        response
+    }
+}
