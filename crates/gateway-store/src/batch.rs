@@ -1,6 +1,6 @@
 //! What the applier hands to a store in one transaction.
 
-use gateway_trace::{Call, Reply, Summary};
+use gateway_trace::{Call, Outcome, Reply, SpanType, Summary};
 
 use crate::change::Change;
 
@@ -16,6 +16,28 @@ pub struct Position {
     pub applied: u64,
     /// Where a replay must begin so that it sees the intents of the calls that were open.
     pub replay_from: u64,
+}
+
+impl Position {
+    /// The farther of two positions in the same journal: a store's position never goes back.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        debug_assert_eq!(self.journal_id, other.journal_id);
+        if other.applied > self.applied {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// How far apart, in seconds, the `created_at` of two commits is at least.
+pub const COMMIT_STEP: f64 = 1e-6;
+
+/// Whether a trace of this summary shows in the plain listing of its session: completed model
+/// calls do.
+pub fn is_plain(summary: &Summary) -> bool {
+    summary.outcome == Outcome::Completed && summary.span_type == SpanType::Llm
 }
 
 /// A run of journal entries, to be applied whole or not at all.

@@ -458,7 +458,10 @@ impl Inner {
             return Err(Unavailable::Stalled { waiting });
         }
         let bytes = entry.len() as u64;
-        let seq = self.journal.append(entry, sync).map_err(unavailable)?;
+        let seq = self
+            .journal
+            .append(entry, sync)
+            .map_err(|error| unavailable(&error))?;
         self.shared.count_appended(bytes);
         Ok(seq)
     }
@@ -474,7 +477,7 @@ impl Inner {
         let seq = self
             .journal
             .force_append(entry, sync)
-            .map_err(unavailable)?;
+            .map_err(|error| unavailable(&error))?;
         self.shared.count_appended(bytes);
         Ok(seq)
     }
@@ -504,8 +507,8 @@ impl Drop for Inner {
     }
 }
 
-fn unavailable(error: AppendError) -> Unavailable {
-    match error {
+fn unavailable(error: &AppendError) -> Unavailable {
+    match *error {
         AppendError::Full => Unavailable::NoRoom,
         AppendError::TooLarge { bytes, limit } => Unavailable::TooLarge { bytes, limit },
         _ => Unavailable::Closed,

@@ -205,3 +205,26 @@ pub struct Run {
     /// Its metadata; `{}` for a run that only calls have named.
     pub metadata: Json,
 }
+
+impl Session {
+    /// Adds up the rows of a session, given newest first. None if there are none.
+    pub fn sum(rows: impl IntoIterator<Item = Session>) -> Option<Session> {
+        rows.into_iter().reduce(|sum, row| Session {
+            trace_count: sum.trace_count + row.trace_count,
+            total_count: sum.total_count + row.total_count,
+            created_at: sum.created_at.min(row.created_at),
+            run_id: None,
+            first_trace_at: earliest(sum.first_trace_at, row.first_trace_at),
+            last_trace_at: latest(sum.last_trace_at, row.last_trace_at),
+            ..sum
+        })
+    }
+}
+
+fn earliest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    one.into_iter().chain(other).reduce(f64::min)
+}
+
+fn latest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    one.into_iter().chain(other).reduce(f64::max)
+}
