@@ -1,0 +1,230 @@
+//! The answer to the client: an upstream's reply, teed, or one of the gateway's own.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use gateway_json::{Dialect, parse};
+use gateway_state::{ApiError, Live};
+use gateway_trace::{CallError, End, Outcome, ReplyHead};
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Response, StatusCode, response};
+
+use crate::body::Body;
+use crate::call::OpenCall;
+use crate::headers;
+use crate::joined::Joined;
+use crate::places::Place;
+use crate::proxy::Proxy;
+use crate::request::Inbound;
+use crate::send::{Sent, error_of};
+use crate::tee::Tee;
+use crate::upstream::{Failure, FailureKind, Framing};
+
+impl Proxy {
+    /// Passes an upstream's reply on, and records it where the call is recorded.
+    pub(crate) async fn tee(
+        &self,
+        inbound: &Inbound<'_>,
+        sent: Sent,
+        call: Option<OpenCall>,
+        place: Place,
+        live: &Live,
+    ) -> Response<Body> {
+        let status = sent.parts.status;
+        if status == StatusCode::SWITCHING_PROTOCOLS || status.as_u16() > 599 {
+            let error = format!("the upstream answered with status {}", status.as_u16());
+            return self.failed(ApiError::upstream_protocol(error), call).await;
+        }
+        let head = ReplyHead {
+            status: status.as_u16(),
+            streamed: is_event_stream(&sent.parts.headers),
+            request_id: text(&sent.parts.headers, "x-request-id"),
+        };
+        let streamed = head.streamed;
+        if let Some(call) = &call {
+            call.start(head);
+        }
+        let readable = is_readable(&sent.parts.headers);
+        if streamed && readable && (call.is_some() || !sent.strip.is_empty()) {
+            return self.events(inbound, sent, call, place);
+        }
+        if !streamed && readable && !sent.strip.is_empty() && is_json(&sent.parts.headers) {
+            return self.whole(inbound, sent, call, place, live).await;
+        }
+        let parts = reply_parts(inbound, &sent, call.as_ref(), false);
+        let framing = Framing::of(&sent.parts.headers);
+        let tee = Tee::bytes(sent.body, framing, call, Box::new((place, sent.lease)));
+        Response::from_parts(parts, Body::tee(tee.strict(self.strict)))
+    }
+
+    fn events(
+        &self,
+        inbound: &Inbound<'_>,
+        sent: Sent,
+        call: Option<OpenCall>,
+        place: Place,
+    ) -> Response<Body> {
+        let parts = reply_parts(inbound, &sent, call.as_ref(), !sent.strip.is_empty());
+        let framing = Framing::of(&sent.parts.headers);
+        let occupied = Box::new((place, sent.lease));
+        let tee = Tee::events(sent.body, framing, call, sent.strip, occupied);
+        Response::from_parts(parts, Body::tee(tee.strict(self.strict)))
+    }
+
+    /// A whole reply that has to be edited, and so is read first.
+    async fn whole(
+        &self,
+        inbound: &Inbound<'_>,
+        mut sent: Sent,
+        call: Option<OpenCall>,
+        place: Place,
+        live: &Live,
+    ) -> Response<Body> {
+        let framing = Framing::of(&sent.parts.headers);
+        let mut read = Joined::default();
+        let cut = loop {
+            match poll_fn(|cx| sent.body.poll_chunk(cx)).await {
+                Some(Ok(chunk)) => {
+                    if let Some(call) = &call {
+                        call.push(&chunk);
+                    }
+                    read.push(chunk);
+                    if read.len() > live.limits.max_record_bytes {
+                        // Too large to be edited: it passes as it came.
+                        let parts = reply_parts(inbound, &sent, call.as_ref(), false);
+                        let occupied = Box::new((place, sent.lease));
+                        let tee = Tee::bytes(sent.body, framing, call, occupied)
+                            .strict(self.strict)
+                            .after(read.into_bytes());
+                        return Response::from_parts(parts, Body::tee(tee));
+                    }
+                }
+                Some(Err(failure)) => break Some(failure),
+                None => break None,
+            }
+        };
+        let body = read.into_bytes();
+        let cut = cut.or_else(|| {
+            let cut = framing == Framing::Close && parse(&body, Dialect::Python).is_err();
+            cut.then(|| Failure::new(FailureKind::Reset, "the body is incomplete"))
+        });
+        if let Some(failure) = cut {
+            return self.broken(&failure, call).await;
+        }
+        let edited = sent.strip.whole(&body);
+        let parts = reply_parts(inbound, &sent, call.as_ref(), edited.is_some());
+        let body = edited.map_or(body, Bytes::from);
+        let ended = call.and_then(|call| call.finish(End::Eof));
+        if let Some((_, receipt)) = ended
+            && receipt.await.is_err()
+            && self.strict
+        {
+            return Response::from_parts(parts, Body::without_receipt());
+        }
+        Response::from_parts(parts, Body::from(body))
+    }
+
+    /// A reply that broke off before anything of it was sent: the client gets a clean error, the
+    /// record what had come.
+    async fn broken(&self, failure: &Failure, call: Option<OpenCall>) -> Response<Body> {
+        let error = error_of(failure);
+        if let Some(call) = &call {
+            call.note(|answer| answer.status = Some(error.status()));
+        }
+        let mut response = self.refuse(error);
+        self.receipt(&mut response, call, End::Broken).await;
+        response
+    }
+
+    /// One of the gateway's own answers to a call: an error, recorded if the call was admitted.
+    pub(crate) async fn failed(&self, error: ApiError, call: Option<OpenCall>) -> Response<Body> {
+        let end = End::GatewayError(CallError::new(error.kind(), error.code(), error.message()));
+        if let Some(call) = &call {
+            call.note(|answer| answer.status = Some(error.status()));
+        }
+        let mut response = self.refuse(error);
+        self.receipt(&mut response, call, end).await;
+        response
+    }
+
+    /// Ends a call whose answer is there already, and waits for the receipt.
+    async fn receipt(&self, response: &mut Response<Body>, call: Option<OpenCall>, end: End) {
+        let Some(call) = call else {
+            return;
+        };
+        name_trace(response.headers_mut(), &call);
+        let ended: Option<(Outcome, _)> = call.finish(end);
+        if let Some((_, receipt)) = ended
+            && receipt.await.is_err()
+            && self.strict
+        {
+            *response.body_mut() = Body::without_receipt();
+        }
+    }
+}
+
+/// The list of models, which the gateway knows from its routes.
+pub(crate) fn models(list: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(list)));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The head of the reply as the client gets it.
+fn reply_parts(
+    inbound: &Inbound<'_>,
+    sent: &Sent,
+    call: Option<&OpenCall>,
+    edited: bool,
+) -> response::Parts {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = sent.parts.status;
+    parts.headers = headers::reply(&sent.parts.headers, edited);
+    let base = &sent.upstream.base;
+    headers::rewrite_location(
+        &mut parts.headers,
+        &base.authority(),
+        base.path(),
+        inbound.prefix(),
+    );
+    if let Some(call) = call {
+        name_trace(&mut parts.headers, call);
+    }
+    parts
+}
+
+fn name_trace(headers: &mut HeaderMap, call: &OpenCall) {
+    if let Ok(id) = HeaderValue::from_str(call.trace_id()) {
+        headers.insert("x-rllm-trace-id", id);
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    let value = headers.get(header::CONTENT_TYPE);
+    let value = value.map_or(&b""[..], HeaderValue::as_bytes);
+    let end = value.iter().position(|byte| *byte == b';');
+    value[..end.unwrap_or(value.len())].trim_ascii()
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    content_type(headers).eq_ignore_ascii_case(b"text/event-stream")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = content_type(headers).to_ascii_lowercase();
+    content_type == b"application/json" || content_type.ends_with(b"+json")
+}
+
+/// Whether the body can be read as it is: an upstream may compress although it was told not to.
+fn is_readable(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}

@@ -1,0 +1,182 @@
+//! A call under way: its recorder, and the guard that lets none end unrecorded.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use gateway_state::State;
+use gateway_store::{Ledger, Receipt};
+use gateway_trace::{Attempt, End, EventKind, Json, Outcome, Recorder, Reply, ReplyHead};
+
+/// All calls under way, so that what they have received can be journalled when the process is
+/// told to stop.
+#[derive(Default)]
+pub(crate) struct OpenCalls {
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Shared>>>,
+}
+
+impl OpenCalls {
+    /// Journals what every open call has received so far.
+    pub(crate) fn journal_partials(&self) {
+        let open: Vec<Arc<Shared>> = lock(&self.open).values().cloned().collect();
+        for call in open {
+            let partial = lock(&call.live).as_ref().map(|live| {
+                let reply = live.recorder.snapshot(call.now_ms());
+                live.answer
+                    .clone()
+                    .complete(reply, call.state.weight_version())
+            });
+            if let Some(reply) = partial {
+                call.ledger.partial(&call.trace_id, &reply);
+            }
+        }
+    }
+}
+
+/// An admitted call. It ends exactly once: by [`finish`](Self::finish), or, when hyper drops the
+/// handler or the reply's body because the client has gone, by this guard's drop. Either way its
+/// record is on its way to the journal before anything else happens.
+pub(crate) struct OpenCall {
+    id: u64,
+    calls: Arc<OpenCalls>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    trace_id: String,
+    /// When the request's last byte had come.
+    started: Instant,
+    ledger: Ledger,
+    state: Arc<State>,
+    /// `None` once the call has ended.
+    live: Mutex<Option<Live>>,
+}
+
+struct Live {
+    recorder: Recorder,
+    answer: Answer,
+}
+
+/// What the proxy knows of how a call was answered, beside the reply itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) upstream: Option<String>,
+    pub(crate) upstream_reason: Option<&'static str>,
+    pub(crate) attempts: Vec<Attempt>,
+    /// Whether token ids were asked of the upstream.
+    pub(crate) ids_asked: bool,
+    pub(crate) edits: Option<Json>,
+    /// The status that the client gets where it is not the upstream's.
+    pub(crate) status: Option<u16>,
+}
+
+impl Answer {
+    /// The reply with what the recorder cannot know.
+    fn complete(self, mut reply: Reply, weight_version: Option<i64>) -> Reply {
+        let meta = &mut reply.meta;
+        meta.upstream = self.upstream;
+        meta.upstream_reason = self.upstream_reason.map(str::to_owned);
+        meta.attempts = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        meta.attempt_log = (self.attempts.len() > 1).then_some(self.attempts);
+        meta.ids_asked = self.ids_asked;
+        meta.edits = self.edits;
+        meta.weight_version_end = weight_version;
+        if self.status.is_some() {
+            meta.status = self.status;
+        }
+        reply
+    }
+}
+
+impl OpenCall {
+    pub(crate) fn new(
+        calls: Arc<OpenCalls>,
+        state: Arc<State>,
+        ledger: Ledger,
+        trace_id: String,
+        started: Instant,
+        recorder: Recorder,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            trace_id,
+            started,
+            ledger,
+            state,
+            live: Mutex::new(Some(Live {
+                recorder,
+                answer: Answer::default(),
+            })),
+        });
+        let id = calls.next.fetch_add(1, Ordering::Relaxed);
+        lock(&calls.open).insert(id, Arc::clone(&shared));
+        Self { id, calls, shared }
+    }
+
+    pub(crate) fn trace_id(&self) -> &str {
+        &self.shared.trace_id
+    }
+
+    /// Notes how the call is being answered.
+    pub(crate) fn note(&self, note: impl FnOnce(&mut Answer)) {
+        if let Some(live) = lock(&self.shared.live).as_mut() {
+            note(&mut live.answer);
+        }
+    }
+
+    pub(crate) fn start(&self, head: ReplyHead) {
+        let now = self.shared.now_ms();
+        if let Some(live) = lock(&self.shared.live).as_mut() {
+            live.recorder.start(head, now);
+        }
+    }
+
+    pub(crate) fn push(&self, chunk: &Bytes) {
+        let now = self.shared.now_ms();
+        if let Some(live) = lock(&self.shared.live).as_mut() {
+            live.recorder.push(chunk.clone(), now);
+        }
+    }
+
+    /// One event of a stream; tells whether it completes the reply for its reader.
+    pub(crate) fn event(&self, name: Option<&[u8]>, data: &[u8]) -> EventKind {
+        let now = self.shared.now_ms();
+        lock(&self.shared.live)
+            .as_mut()
+            .map_or(EventKind::Data, |live| live.recorder.event(name, data, now))
+    }
+
+    /// Ends the call: hands its record to the journal and returns the receipt to wait for.
+    /// `None` if it had ended before.
+    pub(crate) fn finish(&self, end: End) -> Option<(Outcome, Receipt)> {
+        let live = lock(&self.shared.live).take()?;
+        lock(&self.calls.open).remove(&self.id);
+        let reply = live.recorder.finish(end, self.shared.now_ms());
+        let reply = live
+            .answer
+            .complete(reply, self.shared.state.weight_version());
+        let outcome = reply.meta.outcome;
+        let receipt = self.shared.ledger.finish(&self.shared.trace_id, &reply);
+        Some((outcome, receipt))
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        // Nobody is left to wait for the receipt.
+        drop(self.finish(End::ClientGone));
+    }
+}
+
+impl Shared {
+    fn now_ms(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() * 1e3
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under one of these locks loses at most the call that panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

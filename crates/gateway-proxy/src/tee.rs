@@ -1,0 +1,319 @@
+//! The reply on its way back: bytes to the client, a copy to the recorder.
+//!
+//! Nothing here waits for anything but the upstream and, at the very end, the receipt: what
+//! completes the reply for its reader (the event with the end mark, the last bytes, or the end of
+//! the stream) is held until the record is on disk. Recording cannot change or fail a reply.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use gateway_sse::{Decoder, Event};
+use gateway_store::Receipt;
+use gateway_trace::{End, EventKind, Outcome};
+use http_body::Frame;
+
+use crate::call::OpenCall;
+use crate::joined::Joined;
+use crate::strip::{StripRules, Stripped};
+use crate::upstream::{Failure, Framing, UpstreamBody};
+
+/// Why a reply's body was cut off towards the client.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream broke off; the client must not take what it has for whole.
+    #[error("the upstream broke off")]
+    Upstream,
+    /// The record could not be made durable, and `sync_traces` forbids to go without.
+    #[error("the trace could not be written")]
+    NoReceipt,
+}
+
+/// A reply under way from an upstream to the client.
+pub(crate) struct Tee {
+    upstream: UpstreamBody,
+    framing: Framing,
+    /// `None`: the call is not recorded.
+    call: Option<OpenCall>,
+    form: Form,
+    /// What may go now.
+    ready: Bytes,
+    /// What goes once the receipt is there.
+    held: Bytes,
+    receipt: Option<Receipt>,
+    /// Whether a reply may not end without its receipt (`sync_traces`).
+    strict: bool,
+    end: Option<Result<(), BodyError>>,
+    /// Dropped with the reply: what the call occupies while it is under way.
+    _occupied: Occupied,
+}
+
+/// What a call occupies until its reply has ended, whatever that is.
+pub(crate) type Occupied = Box<dyn Send>;
+
+enum Form {
+    /// Bytes as they come; how many are still to come, if that is known.
+    Bytes { left: Option<u64> },
+    /// Server-sent events.
+    Events(Events),
+}
+
+struct Events {
+    decoder: Decoder,
+    rules: StripRules,
+    /// How many bytes of the event being read have gone out already.
+    passed: usize,
+}
+
+impl Tee {
+    /// A reply that passes as it comes.
+    pub(crate) fn bytes(
+        upstream: UpstreamBody,
+        framing: Framing,
+        call: Option<OpenCall>,
+        occupied: Occupied,
+    ) -> Self {
+        let left = upstream.exact_length();
+        Self::new(upstream, framing, call, Form::Bytes { left }, occupied)
+    }
+
+    /// A stream of events, each of which `rules` may change.
+    pub(crate) fn events(
+        upstream: UpstreamBody,
+        framing: Framing,
+        call: Option<OpenCall>,
+        rules: StripRules,
+        occupied: Occupied,
+    ) -> Self {
+        let events = Events {
+            decoder: Decoder::new(),
+            rules,
+            passed: 0,
+        };
+        Self::new(upstream, framing, call, Form::Events(events), occupied)
+    }
+
+    fn new(
+        upstream: UpstreamBody,
+        framing: Framing,
+        call: Option<OpenCall>,
+        form: Form,
+        occupied: Occupied,
+    ) -> Self {
+        Self {
+            upstream,
+            framing,
+            call,
+            form,
+            ready: Bytes::new(),
+            held: Bytes::new(),
+            receipt: None,
+            strict: false,
+            end: None,
+            _occupied: occupied,
+        }
+    }
+
+    /// Forbids the reply to end without its receipt.
+    pub(crate) fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Puts bytes that were read and recorded already before all others.
+    pub(crate) fn after(mut self, read: Bytes) -> Self {
+        self.ready = read;
+        self
+    }
+
+    /// The next bytes for the client; `None` at the end.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if !self.ready.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready)))));
+            }
+            if let Some(receipt) = &mut self.receipt {
+                let received = ready!(Pin::new(receipt).poll(cx));
+                self.receipt = None;
+                if received.is_err() && self.strict {
+                    self.held = Bytes::new();
+                    self.end = Some(Err(BodyError::NoReceipt));
+                    continue;
+                }
+                self.ready = std::mem::take(&mut self.held);
+                continue;
+            }
+            match &mut self.end {
+                Some(Ok(())) => return Poll::Ready(None),
+                Some(end) => {
+                    let error = std::mem::replace(end, Ok(()));
+                    return Poll::Ready(error.err().map(Err));
+                }
+                None => {}
+            }
+            match ready!(self.upstream.poll_chunk(cx)) {
+                Some(Ok(chunk)) => self.take(chunk),
+                Some(Err(failure)) => self.broken(&failure),
+                None => self.ended(),
+            }
+        }
+    }
+
+    fn take(&mut self, chunk: Bytes) {
+        match &mut self.form {
+            Form::Bytes { left } => {
+                if let Some(call) = &self.call {
+                    call.push(&chunk);
+                }
+                let last = left.as_mut().is_some_and(|left| {
+                    *left = left.saturating_sub(chunk.len() as u64);
+                    *left == 0
+                });
+                // A client that was told the length stops reading at the last byte.
+                if last && self.finish(End::Eof).is_some() {
+                    self.held = chunk;
+                } else {
+                    self.ready = chunk;
+                }
+            }
+            Form::Events(_) => self.take_events(chunk),
+        }
+    }
+
+    fn take_events(&mut self, chunk: Bytes) {
+        let Form::Events(events) = &mut self.form else {
+            return;
+        };
+        let mut out = Out::default();
+        let Events {
+            decoder,
+            rules,
+            passed,
+        } = events;
+        let call = self.call.as_ref();
+        decoder.push(chunk, &mut |event| {
+            pass_event(&event, std::mem::take(passed), rules, call, &mut out);
+        });
+        // A stream that needs no edit goes byte by byte, but for what may become an end mark.
+        if rules.is_empty() && out.receipt.is_none() {
+            let pending = decoder.pending();
+            if pending.len() > *passed && !may_be_end_mark(pending) {
+                out.ready.push(Bytes::copy_from_slice(&pending[*passed..]));
+                *passed = pending.len();
+            }
+        }
+        self.put(out);
+    }
+
+    fn put(&mut self, out: Out) {
+        self.ready = out.ready.into_bytes();
+        self.held = out.held.into_bytes();
+        self.receipt = out.receipt;
+    }
+
+    fn broken(&mut self, failure: &Failure) {
+        tracing::debug!(%failure, "upstream broke off");
+        if let Some(call) = &self.call {
+            // Whoever is cut off waits for no receipt.
+            drop(call.finish(End::Broken));
+        }
+        self.end = Some(Err(BodyError::Upstream));
+    }
+
+    fn ended(&mut self) {
+        if let Form::Events(events) = &mut self.form
+            && let Some(event) = std::mem::take(&mut events.decoder).finish()
+        {
+            // The blank line after the last event is missing; what it says counts all the same.
+            let mut out = Out::default();
+            let passed = std::mem::take(&mut events.passed);
+            pass_event(&event, passed, &events.rules, self.call.as_ref(), &mut out);
+            self.put(out);
+        }
+        let end = match self.framing {
+            Framing::Delimited => End::Eof,
+            Framing::Close => End::CloseDelimited,
+        };
+        self.end = Some(match self.finish(end) {
+            // Delimited by the connection's close and without its end: it may have been cut.
+            Some(Outcome::Truncated) if self.framing == Framing::Close => {
+                self.receipt = None;
+                Err(BodyError::Upstream)
+            }
+            _ => Ok(()),
+        });
+    }
+
+    fn finish(&mut self, end: End) -> Option<Outcome> {
+        let (outcome, receipt) = self.call.as_ref()?.finish(end)?;
+        self.receipt = Some(receipt);
+        Some(outcome)
+    }
+}
+
+/// What the events of one chunk come to.
+#[derive(Default)]
+struct Out {
+    ready: Joined,
+    held: Joined,
+    receipt: Option<Receipt>,
+}
+
+/// Takes one event; `passed` bytes of it have gone out already.
+fn pass_event(
+    event: &Event,
+    passed: usize,
+    rules: &StripRules,
+    call: Option<&OpenCall>,
+    out: &mut Out,
+) {
+    let mut kind = EventKind::Data;
+    let bytes = match &event.data {
+        Some(data) => {
+            if let Some(call) = call {
+                kind = call.event(event.name.as_deref(), data);
+            }
+            match rules.event(data) {
+                Stripped::Unchanged => event.raw.slice(passed..),
+                Stripped::Edited(data) => event.with_data(&data),
+                Stripped::Dropped => return,
+            }
+        }
+        None => event.raw.slice(passed..),
+    };
+    if kind != EventKind::Data
+        && let Some((_, receipt)) = call.and_then(|call| call.finish(End::Eof))
+    {
+        out.receipt = Some(receipt);
+    }
+    if out.receipt.is_some() {
+        out.held.push(bytes);
+    } else {
+        out.ready.push(bytes);
+    }
+}
+
+/// Whether an event that begins like this may turn out to complete the reply: such a one is held
+/// back whole, because some readers act on the line and not on the blank line after it.
+fn may_be_end_mark(pending: &[u8]) -> bool {
+    const MARKS: [&[u8]; 10] = [
+        b"data: [DONE]",
+        b"data:[DONE]",
+        b"event: message_stop",
+        b"event:message_stop",
+        b"event: response.",
+        b"event:response.",
+        b"event: error",
+        b"event:error",
+        b"data: {\"type\":\"message_stop\"",
+        b"data: {\"error\"",
+    ];
+    let pending = pending.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pending);
+    MARKS
+        .iter()
+        .any(|mark| mark.starts_with(pending) || pending.starts_with(mark))
+}
