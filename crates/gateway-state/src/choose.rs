@@ -23,10 +23,6 @@ pub struct Ask<'a> {
 
 /// Where a call goes.
 #[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack of one call, and only once"
-)]
 pub enum Destination {
     /// To an upstream.
     Upstream(Chosen),
