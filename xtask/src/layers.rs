@@ -54,6 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "gateway-admin",
         &[
+            "gateway-json",
             "gateway-metadata",
             "gateway-auth",
             "gateway-trace",
