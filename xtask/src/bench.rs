@@ -210,21 +210,21 @@ struct Programs {
 }
 
 impl Programs {
-    /// Builds them, each by itself, so that neither gets features that only
-    /// the other asks for.
+    /// Builds them: for figures in release, each by itself, so that neither
+    /// gets features that only the other asks for; else as `ci` does.
     fn build(workspace: &Path, targets: &[&&str], debug: bool) -> Result<Programs, String> {
-        for package in ["gateway-bin", "xtask"] {
-            if package == "gateway-bin" && !targets.contains(&&"gateway") {
-                continue;
+        let mut builds: Vec<&[&str]> = Vec::new();
+        if debug {
+            builds.push(&["build", "--workspace", "--bins"]);
+        } else {
+            builds.push(&["build", "--release", "--package", "xtask"]);
+            if targets.contains(&&"gateway") {
+                builds.push(&["build", "--release", "--package", "gateway-bin"]);
             }
+        }
+        for arguments in builds {
             let mut build = Command::new(crate::cargo());
-            build
-                .args(["build", "--package", package])
-                .current_dir(workspace);
-            if !debug {
-                build.arg("--release");
-            }
-            crate::succeed(&mut build)?;
+            crate::succeed(build.args(arguments).current_dir(workspace))?;
         }
         let profile = if debug { "debug" } else { "release" };
         let folder = crate::target_folder(workspace).join(profile);
