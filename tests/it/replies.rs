@@ -124,8 +124,20 @@ async fn defect_07_no_worker_and_a_refused_connection_are_typed_errors_with_a_tr
     assert_eq!(reply.json()["error"]["code"], "no_route");
     assert_eq!(gateway.only_trace("none").await["outcome"], "gateway_error");
 
-    // A route, so that no health check can tell before the call does.
+    // A worker: a health check may know before the call does.
     let dead = dead_url();
+    let gateway = Setup::new().argument(format!("--worker={dead}")).start();
+    let reply = gateway.chat("worker", say("hi")).await;
+    let known = [(502, "upstream_unreachable"), (503, "no_healthy_worker")];
+    let error = reply.json()["error"].clone();
+    let code = error["code"].as_str().expect("a code").to_owned();
+    assert!(known.contains(&(reply.status, code.as_str())), "{error}");
+    assert_eq!(error["type"], "upstream_error");
+    let trace = gateway.only_trace("worker").await;
+    assert_eq!(trace["outcome"], "gateway_error");
+    assert_eq!(trace["error"]["code"], code);
+
+    // A route has no health check.
     let setup = Setup::new().yaml(&format!("routes:\n  tiny:\n    upstream_url: {dead}/v1"));
     let gateway = setup.start();
     let reply = gateway.chat("dead", say("hi")).await;
