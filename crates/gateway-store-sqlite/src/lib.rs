@@ -1,1 +1,46 @@
-//! TraceStore on SQLite.
+//! A [`TraceStore`](gateway_store::TraceStore) on one SQLite file.
+//!
+//! [`SqliteStore::open`] makes the file, with its folder, or checks that a file that is there is
+//! one of ours, whole and of a version that is known here, before anything in it is touched.
+//! A connection for writing is used by the applier alone; a few others read beside it, and see
+//! the last commit while the next one is written.
+//!
+//! # The file
+//! - `application_id` is `rLLM`, `user_version` counts the versions of the schema.
+//! - Pages of 32 KiB: the bodies of calls are larger than a small page, and a row then costs half
+//!   the CPU. `auto_vacuum` is incremental, so that space can be given back later.
+//! - WAL with `synchronous=FULL`: a batch that was applied survives a power cut. The journal is
+//!   trimmed on that promise.
+//! - Searchable columns stand in `traces`, in narrow rows, each filter with an index of its own
+//!   that also gives the order of commits. What is only read with the trace stands in `contents`,
+//!   and the bodies in `bodies`, by number, so that calls can share them.
+//! - Mode 0600, as the files that SQLite puts beside it.
+//!
+//! # Example
+//! ```
+//! use gateway_store::TraceStore;
+//! use gateway_store::contract::{Sample, Writer};
+//! use gateway_store_sqlite::SqliteStore;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let store = SqliteStore::open(folder.path().join("gateway.db"))?;
+//! Writer::new(&store).trace(Sample::new("trace-1", "session-1").run("run-1"));
+//!
+//! let trace = store.trace("trace-1")?.expect("it was written");
+//! assert_eq!(trace.call.meta.identity.run_id.as_deref(), Some("run-1"));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod error;
+mod query;
+mod readers;
+mod rows;
+mod schema;
+mod store;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use store::SqliteStore;

@@ -29,7 +29,6 @@ impl Scope {
 /// it is not touched by it. Times are UNIX seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Change {
     /// Creates a session, or updates what of it is given.
     ///
