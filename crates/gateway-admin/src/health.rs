@@ -79,7 +79,7 @@ pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-fn readiness(draining: bool, ledger: &LedgerStatus) -> Readiness {
+pub(crate) fn readiness(draining: bool, ledger: &LedgerStatus) -> Readiness {
     let mut reasons = Vec::new();
     let mut warnings = Vec::new();
     if draining {

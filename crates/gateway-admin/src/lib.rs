@@ -162,3 +162,6 @@ where
     parts.uri = Uri::from(target);
     Ok(Request::from_parts(parts, Body::new(body)))
 }
+
+#[cfg(test)]
+mod tests;

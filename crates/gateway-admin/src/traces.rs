@@ -90,9 +90,9 @@ struct Listing {
 
 impl Listing {
     fn read(fields: &impl Fields, own_run: Option<&str>) -> Result<Self, Refusal> {
-        match fields.word("format", &[("full", false), ("compact", true)])? {
-            Some(true) => return Err(Refusal::not_built("the compact form of a listing")),
-            Some(false) | None => {}
+        let formats = [("full", false), ("compact", true)];
+        if fields.word("format", &formats)? == Some(true) {
+            return Err(Refusal::not_built("the compact form of a listing"));
         }
         let plain = SessionTraces::plain("", Runs::read(fields, own_run)?.scope());
         let query = SessionTraces {
