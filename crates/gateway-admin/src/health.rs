@@ -79,6 +79,7 @@ pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
+/// What the state of the ledger means for new calls.
 pub(crate) fn readiness(draining: bool, ledger: &LedgerStatus) -> Readiness {
     let mut reasons = Vec::new();
     let mut warnings = Vec::new();
@@ -111,20 +112,20 @@ pub(crate) fn readiness(draining: bool, ledger: &LedgerStatus) -> Readiness {
             trouble.message,
         );
         let lasting = trouble.lasting >= STORE_PATIENCE;
-        if lasting { &mut reasons } else { &mut warnings }.push(message);
+        let list = if lasting { &mut reasons } else { &mut warnings };
+        list.push(message);
     }
     // The journal is what carries calls over a slow store: past half of it, someone should know;
     // near its end the next calls will wait.
     let (used, capacity) = (ledger.journal_used, ledger.journal_capacity);
     if used > capacity / 2 {
         let message = format!("journal: {used} of {capacity} bytes wait for the store");
-        let nearly_full = used > capacity / 10 * 9;
-        if nearly_full {
+        let list = if used > capacity / 10 * 9 {
             &mut reasons
         } else {
             &mut warnings
-        }
-        .push(message);
+        };
+        list.push(message);
     }
     let status = if reasons.is_empty() {
         "ready"

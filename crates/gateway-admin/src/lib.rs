@@ -4,12 +4,12 @@
 //! share comes as a [`State`], traces and sessions are read and changed through a [`Ledger`]. Who
 //! may ask is decided before, at the door of the server; what arrives here is answered.
 //!
-//! - A path may hold an id with raw slashes; [`path`] makes one segment of it.
-//! - Values are read strictly, from the query and from JSON bodies alike ([`fields`]): what is
+//! - A path may hold an id with raw slashes; `path` makes one segment of it.
+//! - Values are read strictly, from the query and from JSON bodies alike (`fields`): what is
 //!   absent, null or unknown is no error, what is wrong is a 400 that names it.
 //! - Reads wait until the store holds what was finished before, and become text on the blocking
 //!   pool, so that a large listing delays no call.
-//! - Whatever goes wrong is the one error shape ([`refusal`]).
+//! - Whatever goes wrong is the one error shape (`refusal`).
 //!
 //! What is absent: no authorisation (the door's), no forwarding (the data plane's), no state of
 //! its own but for the locks that keep changes of one session in order.
@@ -62,7 +62,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use gateway_auth::Principal;
-use gateway_state::{Code, State};
+use gateway_state::{ApiError, State};
 use gateway_store::Ledger;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
@@ -100,26 +100,27 @@ impl Admin {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let method = request.method().clone();
+        // A path is the caller's text, and so escaped in logs, as every field with `?` is.
         let path = request.uri().path().to_owned();
+        let principal = principal.name();
         let response = match routed(request) {
             Ok(request) => self.answer(request).await,
             Err(refusal) => refusal.into_response(),
         };
-        if let Some(code) = response.extensions().get::<Code>() {
-            self.state.counters().refuse(*code);
+        let status = response.status().as_u16();
+        match response.extensions().get::<ApiError>() {
+            Some(error) => {
+                self.state.counters().refuse(error.reason());
+                let message = error.message();
+                tracing::info!(%method, ?path, principal, status, ?message, "refused");
+            }
+            None => tracing::debug!(%method, ?path, principal, status, "answered"),
         }
-        tracing::debug!(
-            %method,
-            // With `Debug`, what is no plain text is escaped.
-            ?path,
-            status = response.status().as_u16(),
-            principal = principal.name(),
-            "management request",
-        );
         response
     }
 
-    /// Runs the handler in a task of its own: a panic in it is a 500, and nobody else's end.
+    /// Runs the handler in a task of its own, which goes on when the client has left. A panic in it
+    /// is a 500.
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let mut router = self.router.clone();
         match tokio::spawn(async move { router.call(request).await }).await {

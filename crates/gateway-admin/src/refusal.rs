@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use gateway_metadata::IdentityError;
 use gateway_state::{AddError, ApiError};
-use gateway_store::{ChangeError, FlushError, ReadError};
+use gateway_store::{ChangeError, FlushError, ReadError, Unavailable};
 
 use crate::body::MAX_BODY_BYTES;
 
@@ -98,12 +98,6 @@ impl Refusal {
     }
 }
 
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        Self(error)
-    }
-}
-
 impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
         Self::identity(error.to_string())
@@ -124,16 +118,19 @@ impl From<AddError> for Refusal {
 /// What was finished before could not be read in time: a retry may help.
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
-        tracing::warn!(error = chain(&error), "a read of the store failed");
-        Self(ApiError::store_unavailable(error.to_string()))
+        Self(ApiError::store_unavailable(chain(&error)))
     }
 }
 
-/// The change is not known to be made: a retry may help.
+/// The change is not known to be made: a retry may help, unless it never fits.
 impl From<ChangeError> for Refusal {
     fn from(error: ChangeError) -> Self {
-        tracing::warn!(error = chain(&error), "a change was not confirmed");
-        Self(ApiError::store_unavailable(error.to_string()))
+        Self(match &error {
+            ChangeError::Unavailable(Unavailable::TooLarge { .. }) => {
+                ApiError::body_too_large(chain(&error))
+            }
+            _ => ApiError::store_unavailable(chain(&error)),
+        })
     }
 }
 
@@ -144,7 +141,7 @@ impl From<FlushError> for Refusal {
     }
 }
 
-/// An error with its causes, for the log.
+/// An error with its causes: who asks the management plane runs the gateway, and has to know.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -158,10 +155,9 @@ fn chain(error: &dyn Error) -> String {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let code = self.0.reason();
-        let mut response = self.0.into_response().map(Body::from);
-        // For the counter, which is kept where the reply leaves.
-        response.extensions_mut().insert(code);
+        let mut response = self.0.clone().into_response().map(Body::from);
+        // For the counter and the log, which are kept where all replies leave.
+        response.extensions_mut().insert(self.0);
         response
     }
 }

@@ -1,5 +1,7 @@
 //! Which paths there are, and what they take.
 
+use gateway_state::Code;
+
 use super::*;
 
 /// Every path with the methods that it takes.

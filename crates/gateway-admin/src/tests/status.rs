@@ -247,3 +247,13 @@ async fn defect_20_a_store_that_does_not_answer_is_never_a_short_list_or_a_flush
     assert_eq!(plane.get("/health").await.status, 200);
     assert_eq!(plane.get("/admin/workers").await.status, 200);
 }
+
+/// More metadata than the journal ever takes at once: trying again does not help.
+#[test]
+fn a_change_that_never_fits_the_journal_is_too_large() {
+    let error = gateway_store::ChangeError::Unavailable(gateway_store::Unavailable::TooLarge {
+        bytes: 2,
+        limit: 1,
+    });
+    assert_eq!(Refusal::from(error).code(), "body_too_large");
+}
