@@ -29,7 +29,7 @@ pub struct CallCounts {
 }
 
 impl Counters {
-    /// A call was admitted. Comes before its [`Self::persisted`] or [`Self::deleted`].
+    /// A call was admitted. Comes before its [`Self::persist`] or [`Self::delete`].
     pub fn accept(&self) {
         self.accepted.fetch_add(1, Relaxed);
     }
