@@ -1,1 +1,84 @@
-fn main() {}
+//! The executable. Exit codes: 0 clean, 2 a bad configuration or command line, 1 anything else,
+//! each with one line on stderr.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use gateway_bin::cli::{Action, Settings};
+use gateway_bin::{App, Stop, chain, cli, log, stop};
+use gateway_config::Config;
+
+/// How long the blocking work of a gateway that has ended may keep the process.
+const LAST_WORK: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let (settings, check) = match cli::parse(std::env::args_os()) {
+        Ok(Action::Serve(settings)) => (settings, false),
+        Ok(Action::CheckConfig(settings)) => (settings, true),
+        Ok(Action::Show(text)) => return show(&text),
+        Err(error) => return fail(2, &error),
+    };
+    let file = settings.file.as_deref();
+    match gateway_config::load(file, &|name| std::env::var(name), &settings.overrides) {
+        Ok(config) if check => show(&config.to_yaml()),
+        Ok(config) => serve(&config, &settings),
+        Err(error) => fail(2, &error),
+    }
+}
+
+fn serve(config: &Config, settings: &Settings) -> ExitCode {
+    let _log = match log::start(config.log_level, settings.log_format) {
+        Ok(guard) => guard,
+        Err(error) => return fail(1, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    let code = runtime.block_on(async {
+        let stop = Stop::default();
+        if let Err(error) = stop::on_signals(&stop) {
+            return fail(1, &error);
+        }
+        let app = match App::start(config, stop).await {
+            Ok(app) => app,
+            Err(error) if error.is_configuration() => return fail(2, &error),
+            Err(error) => return fail(1, &error),
+        };
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        announce(format!("listening on http://{}\n", app.address()));
+        match app.run().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &error),
+        }
+    });
+    runtime.shutdown_timeout(LAST_WORK);
+    code
+}
+
+/// Tells where the gateway listens, from a thread of its own: a stdout that nobody reads must not
+/// stop it.
+fn announce(line: String) {
+    std::thread::spawn(move || show(&line));
+}
+
+fn show(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(code: u8, error: &(dyn Error + 'static)) -> ExitCode {
+    // Without a stderr there is nobody to tell; the exit code still does.
+    let _ = writeln!(std::io::stderr(), "rllm-model-gateway: {}", chain(error));
+    ExitCode::from(code)
+}

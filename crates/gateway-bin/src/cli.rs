@@ -1,0 +1,351 @@
+//! The command line: what it asks for, or the one line that says what is wrong with it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gateway_config::{Overrides, is_python_only};
+
+/// The version and commit of this build.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("GATEWAY_COMMIT"),
+    ")"
+);
+
+/// The commands of the contract that this version does not have yet.
+const NOT_BUILT: [&str; 7] = [
+    "import", "check", "sessions", "traces", "report", "tail", "env",
+];
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Action {
+    /// Serve calls.
+    Serve(Settings),
+    /// Validate the configuration, show it, and end.
+    CheckConfig(Settings),
+    /// Show this text, and end: `--help`, `--version`.
+    Show(String),
+}
+
+/// Where the configuration comes from, besides the environment.
+#[derive(Debug)]
+pub struct Settings {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// The flags that set keys.
+    pub overrides: Overrides,
+    /// `--log-format`
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A command line that cannot be understood, in one line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+/// A gateway between agents and language models: it forwards each call, and keeps a trace of it
+/// that is on disk before the reply has ended.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rllm-model-gateway",
+    version = VERSION,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    after_help = "Layers, later ones win: defaults, the file, the environment (RLLM_GATEWAY_HOST, \
+                  _PORT, _DB_PATH, _LOG_LEVEL, _STORE, _INBOUND_TOKEN, _ADMIN_TOKEN, \
+                  _ALLOW_UNAUTHENTICATED), the command line."
+)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Serve calls (the default).
+    Serve,
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// The address or name to listen on [default: 127.0.0.1]
+    #[arg(long, global = true, value_name = "H", help_heading = "Listening")]
+    host: Option<String>,
+    /// The port to listen on; 0 takes a free one [default: 9090]
+    #[arg(long, global = true, value_name = "P", help_heading = "Listening")]
+    port: Option<u16>,
+    /// Also serve public addresses and tunnels without a token [default: off]
+    #[arg(long, global = true, help_heading = "Listening")]
+    allow_unauthenticated: bool,
+
+    /// The URL of an inference worker; may repeat [default: those of the file]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Upstreams")]
+    worker: Vec<String>,
+    /// Send every call with this model [default: the client's]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Upstreams")]
+    model: Option<String>,
+    /// Who wins where client and session both set a sampling parameter: client, session
+    /// [default: client]
+    #[arg(long, global = true, value_name = "WHO", help_heading = "Upstreams")]
+    sampling_params_priority: Option<String>,
+
+    /// Where traces are kept: sqlite, memory [default: sqlite]
+    #[arg(long, global = true, value_name = "STORE", help_heading = "Storage")]
+    store: Option<String>,
+    /// The database file; its journal lies beside it [default: ~/.rllm/gateway.db]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Storage")]
+    db_path: Option<String>,
+    #[arg(long, global = true, value_name = "URL", hide = true)]
+    database_url: Option<String>,
+
+    /// The YAML file with the settings [default: none]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Configuration"
+    )]
+    config: Option<PathBuf>,
+    /// Validate the configuration, print what is in effect with secrets masked, and end
+    #[arg(long, global = true, help_heading = "Configuration")]
+    check_config: bool,
+
+    /// The least severe log lines shown: DEBUG, INFO, WARNING, ERROR [default: INFO]
+    #[arg(long, global = true, value_name = "L", help_heading = "Logging")]
+    log_level: Option<String>,
+    /// How log lines are written [default: text]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Logging"
+    )]
+    log_format: Option<LogFormat>,
+}
+
+/// Reads a command line, whose first argument is the program's name.
+///
+/// # Errors
+///
+/// [`UsageError`] says what is wrong with it: the user's to mend.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, UsageError> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ok(Action::Show(error.render().to_string()))
+                }
+                _ => Err(UsageError(one_line(&error))),
+            };
+        }
+    };
+    if let Some(Subcommands::Other(words)) = cli.command {
+        let word = words.first().map(|word| word.to_string_lossy());
+        let word = word.as_deref().unwrap_or_default();
+        let message = if NOT_BUILT.contains(&word) {
+            format!("the command `{word}` is not built yet in this version")
+        } else {
+            format!("there is no command `{}`; try --help", word.escape_debug())
+        };
+        return Err(UsageError(message));
+    }
+    let flags = cli.flags;
+    let settings = Settings {
+        file: flags.config,
+        overrides: Overrides {
+            host: flags.host,
+            port: flags.port,
+            workers: flags.worker,
+            db_path: flags.db_path,
+            store: flags.store,
+            database_url: flags.database_url,
+            log_level: flags.log_level,
+            sampling_params_priority: flags.sampling_params_priority,
+            model: flags.model,
+            allow_unauthenticated: flags.allow_unauthenticated,
+        },
+        log_format: flags.log_format.unwrap_or_default(),
+    };
+    Ok(if flags.check_config {
+        Action::CheckConfig(settings)
+    } else {
+        Action::Serve(settings)
+    })
+}
+
+/// The error of the command line reader without its usage page.
+fn one_line(error: &clap::Error) -> String {
+    let unknown = error
+        .get(clap::error::ContextKind::InvalidArg)
+        .map(ToString::to_string);
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(flag) = unknown.filter(|flag| is_python_only(flag))
+    {
+        return format!(
+            "{flag} belongs to newer versions of the Python gateway and is not supported here"
+        );
+    }
+    let page = error.render().to_string();
+    let lines: Vec<&str> = page
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let text = lines.join("; ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    format!("{text}; see --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Action, UsageError> {
+        let words = std::iter::once("rllm-model-gateway").chain(line.split_whitespace());
+        parse(words.map(OsString::from))
+    }
+
+    fn settings(line: &str) -> Settings {
+        match read(line) {
+            Ok(Action::Serve(settings)) => settings,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// How rLLM starts the reference.
+    #[test]
+    fn the_reference_s_command_line_is_taken() {
+        let settings = settings(
+            "--host 0.0.0.0 --port 8080 --db-path /tmp/f.db --store sqlite \
+             --sampling-params-priority session --model M --worker http://a --worker http://b \
+             --log-level debug --log-format json --config /etc/g.yaml --allow-unauthenticated",
+        );
+        let expected = Overrides {
+            host: Some("0.0.0.0".to_owned()),
+            port: Some(8080),
+            workers: vec!["http://a".to_owned(), "http://b".to_owned()],
+            db_path: Some("/tmp/f.db".to_owned()),
+            store: Some("sqlite".to_owned()),
+            database_url: None,
+            log_level: Some("debug".to_owned()),
+            sampling_params_priority: Some("session".to_owned()),
+            model: Some("M".to_owned()),
+            allow_unauthenticated: true,
+        };
+        assert_eq!(settings.overrides, expected);
+        assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(settings.file, Some(PathBuf::from("/etc/g.yaml")));
+    }
+
+    #[test]
+    fn flags_stand_before_or_behind_the_command() {
+        for line in ["--port 1 serve", "serve --port 1", "--port=1"] {
+            assert_eq!(settings(line).overrides.port, Some(1), "{line}");
+        }
+        let repeated = settings("--port 1 --worker a --port 2 --worker b").overrides;
+        assert_eq!(repeated.port, Some(2));
+        assert_eq!(repeated.workers, ["a", "b"]);
+        assert!(matches!(
+            read("serve --check-config"),
+            Ok(Action::CheckConfig(_))
+        ));
+    }
+
+    #[test]
+    fn mistakes_are_one_line() {
+        for (line, expected) in [
+            (
+                "--prot 1",
+                "unexpected argument '--prot' found; tip: a similar argument exists: '--port'; see --help",
+            ),
+            (
+                "--port x",
+                "invalid value 'x' for '--port <P>': invalid digit found in string; see --help",
+            ),
+            (
+                "--port 65536",
+                "invalid value '65536' for '--port <P>': 65536 is not in 0..=65535; see --help",
+            ),
+            (
+                "--port",
+                "a value is required for '--port <P>' but none was supplied; see --help",
+            ),
+            (
+                "--log-format xml",
+                "invalid value 'xml' for '--log-format <FORMAT>'; [possible values: text, json]; see --help",
+            ),
+            (
+                "--cumulative-token-mode",
+                "--cumulative-token-mode belongs to newer versions of the Python gateway and is not supported here",
+            ),
+            (
+                "--renderer-family=qwen3",
+                "--renderer-family belongs to newer versions of the Python gateway and is not supported here",
+            ),
+            (
+                "import old.db",
+                "the command `import` is not built yet in this version",
+            ),
+            (
+                "check --quick f.db",
+                "the command `check` is not built yet in this version",
+            ),
+            ("start", "there is no command `start`; try --help"),
+        ] {
+            assert_eq!(read(line).unwrap_err().to_string(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_groups_the_flags_and_shows_the_defaults() {
+        let Ok(Action::Show(help)) = read("--help") else {
+            panic!("no help");
+        };
+        for part in [
+            "Listening:",
+            "Upstreams:",
+            "Storage:",
+            "Logging:",
+            "[default: 9090]",
+            "[default: ~/.rllm/gateway.db]",
+            "serve",
+        ] {
+            assert!(help.contains(part), "{part} in\n{help}");
+        }
+        assert!(!help.contains("database-url"), "{help}");
+    }
+
+    #[test]
+    fn the_version_names_the_commit() {
+        let Ok(Action::Show(version)) = read("--version") else {
+            panic!("no version");
+        };
+        let start = concat!(
+            "rllm-model-gateway ",
+            env!("CARGO_PKG_VERSION"),
+            " (commit "
+        );
+        assert!(version.starts_with(start), "{version}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Log lines on stderr, written by a thread of their own: a reader that stops reading them must
+//! not stop the gateway.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use gateway_config::LogLevel;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::cli::LogFormat;
+
+/// How many lines may wait for the reader; more are dropped, and counted.
+const WAITING_LINES: usize = 4096;
+
+/// How long the end of the program waits for lines that are still to be written.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
+/// Flushes the log when dropped.
+#[derive(Debug)]
+pub struct LogGuard(SyncSender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// Sends this process's log lines to stderr, and panics along with them. Does nothing if something
+/// else in this process has taken the log already.
+///
+/// # Errors
+///
+/// If no thread can be started.
+pub fn start(level: LogLevel, format: LogFormat) -> io::Result<LogGuard> {
+    let (lines, guard) = Lines::start(io::stderr())?;
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    // What libraries have to say below a warning helps nobody, and may show what it should not.
+    let ours = Targets::new()
+        .with_target("gateway", level)
+        .with_target("rllm_model_gateway", level)
+        .with_default(LevelFilter::WARN.min(level));
+    let registry = tracing_subscriber::registry().with(ours);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(lines);
+    let taken = match format {
+        LogFormat::Text => registry.with(layer).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+    if taken.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string);
+            let payload = panic.payload_as_str().unwrap_or("no message");
+            tracing::error!(place, "panicked: {payload}");
+        }));
+    }
+    Ok(guard)
+}
+
+/// Where lines are put; cloned for each of them.
+#[derive(Clone)]
+struct Lines {
+    sender: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Lines {
+    fn start(out: impl Write + Send + 'static) -> io::Result<(Lines, LogGuard)> {
+        let (sender, receiver) = sync_channel(WAITING_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        std::thread::Builder::new()
+            .name("rllm-log".to_owned())
+            .spawn(move || write_lines(&receiver, out, &counted))?;
+        let guard = LogGuard(sender.clone());
+        Ok((Lines { sender, dropped }, guard))
+    }
+}
+
+fn write_lines(receiver: &Receiver<Message>, mut out: impl Write, dropped: &AtomicU64) {
+    while let Ok(message) = receiver.recv() {
+        // An error of stderr has no place to be told.
+        let _ = match message {
+            Message::Line(line) => {
+                let missing = dropped.swap(0, Ordering::Relaxed);
+                if missing > 0 {
+                    let _ = writeln!(out, "{missing} log lines were dropped");
+                }
+                out.write_all(&line)
+            }
+            Message::Flush(done) => {
+                let flushed = out.flush();
+                let _ = done.try_send(());
+                flushed
+            }
+        };
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&'a self) -> Lines {
+        self.clone()
+    }
+}
+
+/// Takes whole lines, which is how the formatter writes them. Never waits.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let message = Message::Line(escape(line));
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(message) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let (done, written) = sync_channel(1);
+        if self.0.try_send(Message::Flush(done)).is_ok() {
+            match written.recv_timeout(LAST_LINES) {
+                Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+}
+
+/// Keeps one event one line, whatever a client sent: control characters are shown escaped, and
+/// bytes that are no text as they are in the source of a program.
+fn escape(line: &[u8]) -> Vec<u8> {
+    let (body, end) = match line.split_last() {
+        Some((b'\n', body)) => (body, &b"\n"[..]),
+        _ => (line, &b""[..]),
+    };
+    let text = String::from_utf8_lossy(body);
+    let mut out = Vec::with_capacity(line.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\t' {
+            out.extend(character.escape_unicode().to_string().into_bytes());
+        } else {
+            out.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    out.extend_from_slice(end);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_a_client_sent_cannot_forge_a_line() {
+        for (line, expected) in [
+            ("plain é\t1\n", "plain é\t1\n"),
+            ("a\nb\n", "a\\u{a}b\n"),
+            ("a\r\u{1b}[31m\u{85}\n", "a\\u{d}\\u{1b}[31m\\u{85}\n"),
+            ("no end", "no end"),
+        ] {
+            assert_eq!(escape(line.as_bytes()), expected.as_bytes(), "{line:?}");
+        }
+        assert_eq!(escape(b"\xff\n"), "\u{fffd}\n".as_bytes());
+    }
+
+    /// Writes only once it is let.
+    struct Blocked(Mutex<std::sync::mpsc::Receiver<()>>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().recv().ok();
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stops_reading_stops_nobody() {
+        let (go, wait) = channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let out = Blocked(Mutex::new(wait), Arc::clone(&written));
+        let (mut lines, guard) = Lines::start(out).unwrap();
+        // One line is with the writer, or on its way there; the rest fill the channel.
+        for _ in 0..WAITING_LINES + 100 {
+            lines.write_all(b"x\n").unwrap();
+        }
+        let dropped = lines.dropped.load(Ordering::Relaxed);
+        assert!((99..=100).contains(&dropped), "{dropped}");
+        drop(go);
+        drop(guard);
+        drop(lines);
+        let written = written.lock().unwrap();
+        let text = String::from_utf8_lossy(&written);
+        assert!(text.contains(" log lines were dropped\n"), "{text}");
+    }
+}

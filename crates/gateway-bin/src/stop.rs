@@ -1,0 +1,81 @@
+//! The end of serving: asked for once, it is an orderly one; asked for again, it is at once.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How far the end of serving has been asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    #[default]
+    No,
+    Drain,
+    Now,
+}
+
+/// Ends a running gateway. Clones end the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<watch::Sender<Asked>>);
+
+impl Stop {
+    /// What a signal does: asks for an orderly end; where that was asked for before, for one at
+    /// once.
+    pub fn request(&self) {
+        self.0.send_modify(|asked| {
+            *asked = match *asked {
+                Asked::No => Asked::Drain,
+                Asked::Drain | Asked::Now => Asked::Now,
+            };
+        });
+    }
+
+    /// Ends at once: calls in flight are cut, what they have received is kept.
+    pub fn now(&self) {
+        self.0.send_replace(Asked::Now);
+    }
+
+    /// Waits until an end is asked for. Cancel-safe.
+    pub(crate) async fn requested(&self) {
+        self.wait(Asked::Drain).await;
+    }
+
+    /// Waits until the end at once is asked for. Cancel-safe.
+    pub(crate) async fn hurried(&self) {
+        self.wait(Asked::Now).await;
+    }
+
+    async fn wait(&self, least: Asked) {
+        let mut watcher = self.0.subscribe();
+        // The sender cannot be gone while `self` is borrowed.
+        let _ = watcher.wait_for(|asked| *asked >= least).await;
+    }
+}
+
+/// Lets SIGTERM and SIGINT end the gateway.
+///
+/// # Errors
+///
+/// If the signals cannot be listened to.
+pub fn on_signals(stop: &Stop) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                _ = hang_up.recv() => {
+                    tracing::warn!("SIGHUP: reloading the configuration is not built yet");
+                    continue;
+                }
+            };
+            tracing::info!("{name}: ending");
+            stop.request();
+        }
+    });
+    Ok(())
+}
