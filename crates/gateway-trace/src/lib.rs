@@ -1,10 +1,15 @@
 //! The TraceRecord: request and reply bytes to one exact record, whole or streamed, without I/O or clock.
 
+mod assemble;
+mod bodies;
 mod call;
 mod derive;
+mod dialect;
 mod endpoint;
+mod error_body;
 mod framing;
 mod json;
+mod notes;
 mod outcome;
 mod record;
 mod recorder;

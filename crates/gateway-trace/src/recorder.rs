@@ -1,8 +1,15 @@
 //! The recorder: a sink for a reply as it comes.
 
 use bytes::Bytes;
+use gateway_json::Value;
 
-use crate::{CallError, Endpoint, Reply};
+use crate::dialect::{self, Assembler, Step};
+use crate::notes::{self, Notes};
+use crate::{CallError, Endpoint, Reply, ReplyMeta};
+
+mod verdict;
+
+use verdict::Verdict;
 
 /// The head of a reply, as far as the record needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,57 +50,231 @@ pub enum End {
     Interrupted,
 }
 
-/// A sink for one reply as it comes; see the [crate](crate) page for its use.
+/// A sink for one reply as it comes; see the [crate] page for its use.
 ///
 /// Times are milliseconds since the request's last byte. Nothing that an upstream sends makes a
-/// recorder fail: what cannot be read is noted in the reply that [`Recorder::finish`] gives.
+/// recorder fail: what cannot be read is noted in the reply that [`Recorder::finish`] gives. Memory
+/// is linear in the bytes that are kept, and bounded by `max_record_bytes`.
 #[derive(Debug)]
 pub struct Recorder {
     endpoint: Endpoint,
+    max_bytes: usize,
+    head: Option<ReplyHead>,
+    body: Body,
+    /// The end mark or the error event that closed the record.
+    mark: Option<Mark>,
+    first_byte_ms: Option<f64>,
+    last_byte_ms: Option<f64>,
+    event_ms: Vec<u32>,
+    notes: Notes,
+}
+
+/// What came of the body so far.
+#[derive(Debug)]
+enum Body {
+    /// In one piece, which is not copied.
+    Piece(Bytes),
+    Pieces(Vec<u8>),
+    Stream(Box<dyn Assembler>),
+}
+
+/// What closed a stream.
+#[derive(Debug)]
+enum Mark {
+    End,
+    Error(CallError),
 }
 
 impl Recorder {
-    /// A recorder for a call to this endpoint, which keeps at most `max_record_bytes` of its reply.
+    /// A recorder for a call to this endpoint, which keeps at most about `max_record_bytes` of its
+    /// reply.
     #[must_use]
     pub fn new(endpoint: Endpoint, max_record_bytes: usize) -> Self {
-        let _ = max_record_bytes;
-        Self { endpoint }
+        Self {
+            endpoint,
+            max_bytes: max_record_bytes,
+            head: None,
+            body: Body::Piece(Bytes::new()),
+            mark: None,
+            first_byte_ms: None,
+            last_byte_ms: None,
+            event_ms: Vec::new(),
+            notes: Notes::default(),
+        }
     }
 
-    /// Takes the head of the reply that goes to the client.
+    /// Takes the head of the reply that goes to the client, which ends at `now_ms`. What came of an
+    /// earlier attempt's reply is forgotten.
     pub fn start(&mut self, head: ReplyHead, now_ms: f64) {
-        let _ = (head, now_ms);
+        *self = Self::new(self.endpoint, self.max_bytes);
+        if head.streamed {
+            self.body = Body::Stream(dialect::of(self.endpoint).assembler(self.max_bytes));
+        }
+        self.head = Some(head);
+        self.last_byte_ms = Some(now_ms);
     }
 
-    /// Takes the next bytes of a whole reply's body. Of a stream, takes bytes that could not be
-    /// read as events.
+    /// Notes that bytes of the body have come, where that is before [`push`](Self::push) or
+    /// [`event`](Self::event) gets them: `ttft_ms` counts to the first byte of the body, which may
+    /// come before the first event is complete.
+    pub fn arrived(&mut self, now_ms: f64) {
+        self.first_byte_ms.get_or_insert(now_ms);
+        self.last_byte_ms = Some(now_ms);
+    }
+
+    /// Takes the next bytes of a whole reply's body, decoded of any content encoding. Of a stream,
+    /// takes bytes that could not be read as events.
     pub fn push(&mut self, chunk: Bytes, now_ms: f64) {
-        let _ = (chunk, now_ms);
+        if chunk.is_empty() || self.mark.is_some() {
+            return;
+        }
+        self.arrived(now_ms);
+        let kept = match &mut self.body {
+            Body::Stream(_) => {
+                self.notes.add(notes::UNREAD_EVENT);
+                return;
+            }
+            Body::Piece(piece) => piece.len(),
+            Body::Pieces(pieces) => pieces.len(),
+        };
+        let room = self.max_bytes - kept.min(self.max_bytes);
+        let chunk = if chunk.len() > room {
+            self.notes.add(notes::CAPPED);
+            chunk.slice(..room)
+        } else {
+            chunk
+        };
+        match &mut self.body {
+            Body::Piece(piece) if piece.is_empty() => *piece = chunk,
+            Body::Piece(piece) => {
+                let mut pieces = Vec::with_capacity(2 * (piece.len() + chunk.len()));
+                pieces.extend_from_slice(piece);
+                pieces.extend_from_slice(&chunk);
+                self.body = Body::Pieces(pieces);
+            }
+            Body::Pieces(pieces) => pieces.extend_from_slice(&chunk),
+            Body::Stream(_) => {}
+        }
     }
 
-    /// Takes the next event of a stream that has data.
+    /// Takes the next event of a stream that has data, and says what it means.
+    ///
+    /// The first end mark or error closes the record: what comes later is data that nobody records.
     pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], now_ms: f64) -> EventKind {
-        let _ = (name, data, now_ms);
-        EventKind::Data
+        let Body::Stream(assembler) = &mut self.body else {
+            return EventKind::Data;
+        };
+        if self.mark.is_some() {
+            return EventKind::Data;
+        }
+        let step = if data.trim_ascii() == b"[DONE]" {
+            Step::EndMark
+        } else {
+            assembler.event(name, data)
+        };
+        self.arrived(now_ms);
+        if self.event_ms.len() < self.max_bytes / size_of::<u32>() {
+            self.event_ms.push(whole_ms(now_ms));
+        }
+        match step {
+            Step::Data => EventKind::Data,
+            Step::EndMark => {
+                self.mark = Some(Mark::End);
+                EventKind::EndMark
+            }
+            Step::Error(error) => {
+                self.mark = Some(Mark::Error(error));
+                EventKind::Error
+            }
+        }
     }
 
     /// Whether the stream's end mark (or an error event) has come.
     #[must_use]
     pub fn ended(&self) -> bool {
-        false
+        self.mark.is_some()
     }
 
     /// What came so far, as the reply of a call that the gateway's own end cut off.
     #[must_use]
     pub fn snapshot(&self, now_ms: f64) -> Reply {
-        let _ = (now_ms, self.endpoint);
-        Reply::interrupted(None)
+        let body = match &self.body {
+            Body::Piece(piece) => piece.clone(),
+            Body::Pieces(pieces) => Bytes::copy_from_slice(pieces),
+            Body::Stream(assembler) => assembler.assembled().unwrap_or_default().into(),
+        };
+        self.conclude(body, None, End::Interrupted, now_ms)
     }
 
     /// Ends the reply and says how the call ended.
+    ///
+    /// The fields of [`ReplyMeta`] that concern the way to the upstream are left for the caller.
     #[must_use]
-    pub fn finish(self, end: End, now_ms: f64) -> Reply {
-        let _ = (end, now_ms);
-        Reply::default()
+    pub fn finish(mut self, end: End, now_ms: f64) -> Reply {
+        let body = self.take_body();
+        self.conclude(body, None, end, now_ms)
+    }
+
+    /// As [`finish`](Self::finish), for a caller that has parsed the body already, with
+    /// [`Dialect::Python`](gateway_json::Dialect::Python): `root` must be the root of all bytes
+    /// that were pushed.
+    #[must_use]
+    pub fn finish_parsed(mut self, root: Value<'_>, end: End, now_ms: f64) -> Reply {
+        let body = self.take_body();
+        self.conclude(body, Some(root), end, now_ms)
+    }
+
+    fn take_body(&mut self) -> Bytes {
+        match &mut self.body {
+            Body::Piece(piece) => std::mem::take(piece),
+            Body::Pieces(pieces) => std::mem::take(pieces).into(),
+            Body::Stream(assembler) => assembler.assembled().unwrap_or_default().into(),
+        }
+    }
+
+    fn conclude(&self, body: Bytes, root: Option<Value<'_>>, end: End, now_ms: f64) -> Reply {
+        let Verdict {
+            outcome,
+            error,
+            ended,
+            digest,
+            note,
+        } = self.verdict(&body, root, end);
+        let mut notes = self.notes.clone();
+        if let Body::Stream(assembler) = &self.body {
+            notes.extend(assembler.notes().as_slice());
+        }
+        if let Some(note) = note {
+            notes.add(note);
+        }
+        let streamed = matches!(self.body, Body::Stream(_));
+        let meta = ReplyMeta {
+            outcome,
+            error,
+            status: self.head.as_ref().map(|head| head.status),
+            streamed,
+            latency_ms: self.last_byte_ms.unwrap_or(now_ms).max(0.0),
+            ttft_ms: self.first_byte_ms.map(|ms| ms.max(0.0)),
+            event_ms: streamed.then(|| self.event_ms.clone()),
+            ended,
+            notes: notes.into_vec(),
+            request_id: self.head.as_ref().and_then(|head| head.request_id.clone()),
+            digest: Some(digest),
+            ..ReplyMeta::default()
+        };
+        Reply { meta, body }
     }
 }
+
+/// Whole milliseconds; a clock that went back gives none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, which is what is wanted"
+)]
+fn whole_ms(ms: f64) -> u32 {
+    ms as u32
+}
+
+#[cfg(test)]
+mod tests;

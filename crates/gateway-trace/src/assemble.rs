@@ -1,0 +1,34 @@
+//! From the chunks of a stream to the whole reply that an upstream would have sent instead.
+//!
+//! Nothing is parsed into values and written again: strings are joined in their escaped form, array
+//! items and numbers as they stand in the text. So the whole reply has every digit and every
+//! unknown member that the stream had, and the cost is linear in the stream's bytes.
+
+mod calls;
+mod choices;
+mod fields;
+
+pub(crate) use choices::ChoicesAssembler;
+
+/// How much memory an assembled reply takes, about.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    bytes: usize,
+}
+
+impl Meter {
+    /// The place that a member, a tool call or a choice takes besides its text.
+    const NODE: usize = 128;
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    fn add_node(&mut self, key: &str) {
+        self.bytes += Self::NODE + key.len();
+    }
+}

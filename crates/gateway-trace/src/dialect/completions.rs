@@ -1,0 +1,64 @@
+//! OpenAI completions.
+
+use gateway_json::Value;
+
+use super::chat::choices_asked;
+use super::choices::{self, Shape};
+use super::{Assembler, Dialect, ReplyParts, RequestParts};
+use crate::ReplyDigest;
+use crate::assemble::ChoicesAssembler;
+use crate::notes::Notes;
+
+pub(crate) struct Completions;
+
+impl Dialect for Completions {
+    fn read_request(&self, root: Value<'_>) -> RequestParts {
+        RequestParts {
+            messages: None,
+            prompt_token_ids: prompts(root),
+            n: choices_asked(root),
+            echo: root.get("echo").and_then(Value::as_bool).unwrap_or(false),
+        }
+    }
+
+    fn unreadable(&self, root: Value<'_>) -> Option<&'static str> {
+        choices::unreadable(Shape::Completions, root)
+    }
+
+    fn read_reply(&self, root: Value<'_>, request: &RequestParts, notes: &mut Notes) -> ReplyParts {
+        choices::read_reply(Shape::Completions, root, request, notes)
+    }
+
+    fn digest(&self, root: Value<'_>) -> ReplyDigest {
+        choices::digest(root)
+    }
+
+    fn assembler(&self, max_bytes: usize) -> Box<dyn Assembler> {
+        Box::new(ChoicesAssembler::new(Shape::Completions, max_bytes))
+    }
+}
+
+/// The token ids of each prompt, where the request gives its prompts as ids: one array of them, or
+/// an array of such arrays.
+fn prompts(root: Value<'_>) -> Vec<Vec<i64>> {
+    let ids = |prompt: Value<'_>| {
+        prompt
+            .elements()
+            .map(Value::as_integral)
+            .collect::<Option<Vec<i64>>>()
+    };
+    let Some(prompt) = root.get("prompt").filter(|prompt| prompt.is_array()) else {
+        return Vec::new();
+    };
+    match prompt.elements().next() {
+        None => Vec::new(),
+        Some(first) if first.is_array() => {
+            // A prompt that is no array of ids leaves its place empty, so that the others keep theirs.
+            prompt
+                .elements()
+                .map(|prompt| ids(prompt).unwrap_or_default())
+                .collect()
+        }
+        Some(_) => ids(prompt).into_iter().collect(),
+    }
+}

@@ -1,0 +1,178 @@
+//! How a call ended, judged from what came and how it stopped coming.
+
+use gateway_json::{Dialect, Error, ErrorKind, Value, parse};
+
+use super::{Body, End, Mark, Recorder};
+use crate::dialect::{self, Assembler};
+use crate::{CallError, Outcome, ReplyDigest, error_body, notes};
+
+/// How a call ended.
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) error: Option<CallError>,
+    /// Whether the reply's end was seen.
+    pub(super) ended: bool,
+    pub(super) digest: ReplyDigest,
+    pub(super) note: Option<&'static str>,
+}
+
+impl Recorder {
+    pub(super) fn verdict(&self, body: &[u8], root: Option<Value<'_>>, end: End) -> Verdict {
+        match &self.body {
+            Body::Stream(assembler) => self.stream_verdict(assembler.as_ref(), end),
+            Body::Piece(_) | Body::Pieces(_) => self.whole_verdict(body, root, end),
+        }
+    }
+
+    fn stream_verdict(&self, assembler: &dyn Assembler, end: End) -> Verdict {
+        let (outcome, error) = match (&self.mark, cut_off(end)) {
+            (Some(Mark::Error(error)), _) => (Outcome::UpstreamError, Some(error.clone())),
+            // A stream that has shown its end is whole, whatever happened afterwards.
+            (Some(Mark::End), _) => self.judge_stream(assembler),
+            (None, Some((outcome, error))) => (outcome, Some(error)),
+            (None, None) if !self.is_success() => (
+                Outcome::UpstreamError,
+                Some(error_body::of_reply(None, &[], self.status())),
+            ),
+            (None, None) if assembler.settled() => self.judge_stream(assembler),
+            (None, None) => {
+                let error =
+                    CallError::truncated("the upstream ended the stream without its end mark");
+                (Outcome::Truncated, Some(error))
+            }
+        };
+        let settled_only = self.mark.is_none() && outcome == Outcome::Completed;
+        Verdict {
+            outcome,
+            error,
+            ended: self.mark.is_some(),
+            digest: assembler.digest(),
+            note: settled_only.then_some(notes::NO_END_MARK),
+        }
+    }
+
+    /// Of a stream that is whole.
+    fn judge_stream(&self, assembler: &dyn Assembler) -> (Outcome, Option<CallError>) {
+        let capped = assembler
+            .notes()
+            .as_slice()
+            .iter()
+            .any(|note| note == notes::CAPPED);
+        let error = if !self.is_success() {
+            error_body::of_reply(None, &[], self.status())
+        } else if let Some(why) = assembler.unreadable().filter(|_| !capped) {
+            CallError::unreadable(why)
+        } else {
+            return (Outcome::Completed, None);
+        };
+        (Outcome::UpstreamError, Some(error))
+    }
+
+    fn whole_verdict(&self, body: &[u8], root: Option<Value<'_>>, end: End) -> Verdict {
+        let parsed = root.map_or_else(|| parse(body, Dialect::Python), Ok);
+        let object = parsed.ok().filter(|root| root.is_object());
+        let capped = self
+            .notes
+            .as_slice()
+            .iter()
+            .any(|note| note == notes::CAPPED);
+        let close_delimited = end == End::CloseDelimited;
+        let (outcome, error) = match cut_off(end) {
+            Some((outcome, error)) => (outcome, Some(error)),
+            None if close_delimited && self.is_cut(body, parsed.err(), capped) => {
+                let error =
+                    CallError::truncated("the connection was closed before the reply was complete");
+                (Outcome::Truncated, Some(error))
+            }
+            None => {
+                let error = self.judge_whole(body, object, parsed.err(), capped);
+                (
+                    if error.is_some() {
+                        Outcome::UpstreamError
+                    } else {
+                        Outcome::Completed
+                    },
+                    error,
+                )
+            }
+        };
+        Verdict {
+            outcome,
+            error,
+            ended: matches!(outcome, Outcome::Completed | Outcome::UpstreamError),
+            digest: object
+                .map(|root| dialect::of(self.endpoint).digest(root))
+                .unwrap_or_default(),
+            note: None,
+        }
+    }
+
+    /// What is wrong with a reply that is whole, if anything is.
+    fn judge_whole(
+        &self,
+        body: &[u8],
+        object: Option<Value<'_>>,
+        error: Option<Error>,
+        capped: bool,
+    ) -> Option<CallError> {
+        if !self.is_success() {
+            return Some(error_body::of_reply(object, body, self.status()));
+        }
+        if capped {
+            return None;
+        }
+        let Some(root) = object else {
+            let why = match error {
+                Some(_) if body.is_empty() => "the reply is empty".to_owned(),
+                Some(error) => format!("the reply is no JSON: {error}"),
+                None => "the reply is no JSON object".to_owned(),
+            };
+            return Some(CallError::unreadable(why));
+        };
+        if error_body::is_error(root) {
+            return Some(error_body::of_reply(Some(root), body, self.status()));
+        }
+        dialect::of(self.endpoint)
+            .unreadable(root)
+            .map(CallError::unreadable)
+    }
+
+    /// Whether a body that only the connection's close delimits is a beginning of something.
+    fn is_cut(&self, body: &[u8], error: Option<Error>, capped: bool) -> bool {
+        if capped {
+            return !body.trim_ascii_end().ends_with(b"}");
+        }
+        let Some(error) = error else { return false };
+        match error.kind {
+            ErrorKind::UnexpectedEnd => !body.is_empty() || self.is_success(),
+            // A character that the close cut in two.
+            ErrorKind::InvalidUtf8 => error.offset + 4 > body.len(),
+            _ => false,
+        }
+    }
+
+    fn status(&self) -> u16 {
+        self.head.as_ref().map_or(0, |head| head.status)
+    }
+
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status())
+    }
+}
+
+/// What an end means that cuts the reply off, whatever came of it.
+fn cut_off(end: End) -> Option<(Outcome, CallError)> {
+    match end {
+        End::Eof | End::CloseDelimited => None,
+        End::Broken => Some((
+            Outcome::Truncated,
+            CallError::truncated("the upstream broke off its reply"),
+        )),
+        End::ClientGone => Some((
+            Outcome::ClientDisconnected,
+            CallError::client_disconnected(),
+        )),
+        End::GatewayError(error) => Some((Outcome::GatewayError, error)),
+        End::Interrupted => Some((Outcome::Interrupted, CallError::interrupted())),
+    }
+}

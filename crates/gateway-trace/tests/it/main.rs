@@ -1,0 +1,5 @@
+//! Replies as upstreams send them, replayed through the SSE decoder and the recorder.
+
+mod replay;
+
+mod captures;

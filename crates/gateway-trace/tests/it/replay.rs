@@ -1,0 +1,137 @@
+//! Replays recorded exchanges.
+
+use bytes::Bytes;
+use gateway_sse::Decoder;
+use gateway_trace::{
+    Call, CallMeta, End, Endpoint, Identity, Recorder, Reply, ReplyHead, TraceRecord, record,
+};
+
+/// A captured reply, its chunk framing undone.
+pub(crate) struct Captured {
+    pub(crate) status: u16,
+    pub(crate) streamed: bool,
+    pub(crate) body: Bytes,
+}
+
+impl Captured {
+    pub(crate) fn head(&self) -> ReplyHead {
+        ReplyHead {
+            status: self.status,
+            streamed: self.streamed,
+            request_id: None,
+        }
+    }
+}
+
+/// Reads `tests/fixtures/captures/<name>.reply.http`.
+pub(crate) fn captured(name: &str) -> Captured {
+    let (head, body) = read(&format!("{name}.reply"));
+    let status = head[9..12].parse().expect("a status");
+    let head = head.to_ascii_lowercase();
+    let body = if head.contains("transfer-encoding: chunked") {
+        dechunk(&body)
+    } else {
+        body
+    };
+    Captured {
+        status,
+        streamed: head.contains("content-type: text/event-stream"),
+        body: body.into(),
+    }
+}
+
+/// The call of `tests/fixtures/captures/<name>.request.http`.
+pub(crate) fn captured_call(name: &str) -> Call {
+    let (head, body) = read(&format!("{name}.request"));
+    let path = head.split(' ').nth(1).expect("a path");
+    let endpoint =
+        Endpoint::from_path(path.trim_start_matches("/v1/")).expect("a recordable endpoint");
+    call(endpoint, body)
+}
+
+/// A call with this request.
+pub(crate) fn call(endpoint: Endpoint, request: impl Into<Bytes>) -> Call {
+    let mut meta = CallMeta::new(
+        "01990000-0000-7000-8000-000000000001",
+        endpoint,
+        1_795_475_231.25,
+    );
+    meta.identity = Identity {
+        session_id: Some("s-1".to_owned()),
+        ..Identity::default()
+    };
+    let request = request.into();
+    meta.stream = request
+        .windows(13)
+        .any(|window| window == b"\"stream\":true");
+    Call { meta, request }
+}
+
+/// The events with data of a stream that comes in these chunks, and what is no complete event.
+pub(crate) fn events(chunks: &[&[u8]]) -> (Vec<(Option<Bytes>, Bytes)>, Option<Bytes>) {
+    let mut decoder = Decoder::new();
+    let mut events = Vec::new();
+    for chunk in chunks {
+        decoder.push(Bytes::copy_from_slice(chunk), &mut |event| {
+            events.extend(event.data.map(|data| (event.name, data)));
+        });
+    }
+    (events, decoder.finish().and_then(|event| event.data))
+}
+
+/// What a recorder makes of a reply that comes in these chunks.
+pub(crate) fn reply(endpoint: Endpoint, head: ReplyHead, chunks: &[&[u8]], end: End) -> Reply {
+    let mut recorder = Recorder::new(endpoint, 1 << 20);
+    let streamed = head.streamed;
+    recorder.start(head, 3.0);
+    if streamed {
+        let (events, rest) = events(chunks);
+        for (name, data) in events.into_iter().chain(rest.map(|rest| (None, rest))) {
+            recorder.event(name.as_deref(), &data, 7.5);
+        }
+    } else {
+        for chunk in chunks {
+            recorder.push(Bytes::copy_from_slice(chunk), 7.5);
+        }
+    }
+    recorder.finish(end, 9.0)
+}
+
+/// The record of a captured exchange whose reply comes in these chunks.
+pub(crate) fn replay(call: &Call, captured: &Captured, chunks: &[&[u8]]) -> TraceRecord {
+    record(
+        call,
+        &reply(call.meta.endpoint, captured.head(), chunks, End::Eof),
+    )
+}
+
+fn read(name: &str) -> (String, Vec<u8>) {
+    let path = format!(
+        "{}/tests/fixtures/captures/{name}.http",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("a head");
+    let head = String::from_utf8(bytes[..end].to_vec()).expect("a head in UTF-8");
+    (head, bytes[end + 4..].to_vec())
+}
+
+fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let line = bytes
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .expect("a chunk size");
+        let size = std::str::from_utf8(&bytes[..line]).expect("a chunk size in ASCII");
+        let size = usize::from_str_radix(size, 16).expect("a chunk size in hexadecimal");
+        if size == 0 {
+            return body;
+        }
+        body.extend_from_slice(&bytes[line + 2..line + 2 + size]);
+        bytes = &bytes[line + 2 + size + 2..];
+    }
+}
