@@ -42,5 +42,5 @@ pub use address::{AddressRefused, Cidr, CidrError, check_address};
 pub use choose::{Candidate, Choice, Last, Policy, Pool, Reason, UnknownPolicy, choose_worker};
 pub use health::{Change, Event, Health, HealthRules, check_passed};
 pub use paths::path_allowed;
-pub use routes::{RouteTable, glob_matches};
+pub use routes::RouteTable;
 pub use url::{BaseUrl, Host, UrlError, WorkerUrl};

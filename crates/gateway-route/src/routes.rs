@@ -80,12 +80,6 @@ impl<T> RouteTable<T> {
         self.exact.keys().map(String::as_str)
     }
 
-    /// Every key with its route.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        let exact = self.exact.iter().map(|(key, route)| (key.as_str(), route));
-        exact.chain(self.globs.iter().map(|(key, route)| (key.as_str(), route)))
-    }
-
     /// Whether there is no route at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -94,10 +88,8 @@ impl<T> RouteTable<T> {
 }
 
 /// Whether `glob` matches the whole of `text`. `*` stands for any run of characters, also an empty
-/// one; everything else, `?` and `[` too, stands for itself. Takes time in proportion to the
-/// product of both lengths at worst.
-#[must_use]
-pub fn glob_matches(glob: &str, text: &str) -> bool {
+/// one; everything else, `?` and `[` too, stands for itself.
+fn glob_matches(glob: &str, text: &str) -> bool {
     let mut pieces = glob.split(STAR);
     let head = pieces.next().expect("split yields at least one piece");
     let Some(mut rest) = text.strip_prefix(head) else {

@@ -48,7 +48,6 @@ fn the_catch_all_and_the_exact_keys_can_be_told() {
     let routes = table(&["b", "a", "x-*", "*"]);
     assert_eq!(routes.catch_all().map(|(key, _)| key), Some("*"));
     assert_eq!(routes.exact_keys().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(routes.iter().count(), 4);
     assert!(!routes.is_empty());
     assert_eq!(table(&["x-*"]).catch_all(), None);
     assert!(table(&[]).is_empty());
