@@ -34,6 +34,14 @@ impl OpenCalls {
             }
         }
     }
+
+    /// Ends every open call as cut off by the gateway's own end.
+    pub(crate) fn interrupt(&self) {
+        let open: Vec<Arc<Shared>> = lock(&self.open).drain().map(|(_, call)| call).collect();
+        for call in open {
+            drop(call.finish(End::Interrupted));
+        }
+    }
 }
 
 /// An admitted call. It ends exactly once: by [`finish`](Self::finish), or, when hyper drops the
@@ -151,15 +159,9 @@ impl OpenCall {
     /// Ends the call: hands its record to the journal and returns the receipt to wait for.
     /// `None` if it had ended before.
     pub(crate) fn finish(&self, end: End) -> Option<(Outcome, Receipt)> {
-        let live = lock(&self.shared.live).take()?;
+        let ended = self.shared.finish(end)?;
         lock(&self.calls.open).remove(&self.id);
-        let reply = live.recorder.finish(end, self.shared.now_ms());
-        let reply = live
-            .answer
-            .complete(reply, self.shared.state.weight_version());
-        let outcome = reply.meta.outcome;
-        let receipt = self.shared.ledger.finish(&self.shared.trace_id, &reply);
-        Some((outcome, receipt))
+        Some(ended)
     }
 }
 
@@ -171,6 +173,14 @@ impl Drop for OpenCall {
 }
 
 impl Shared {
+    fn finish(&self, end: End) -> Option<(Outcome, Receipt)> {
+        let live = lock(&self.live).take()?;
+        let reply = live.recorder.finish(end, self.now_ms());
+        let reply = live.answer.complete(reply, self.state.weight_version());
+        let outcome = reply.meta.outcome;
+        Some((outcome, self.ledger.finish(&self.trace_id, &reply)))
+    }
+
     fn now_ms(&self) -> f64 {
         self.started.elapsed().as_secs_f64() * 1e3
     }

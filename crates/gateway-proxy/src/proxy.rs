@@ -82,6 +82,11 @@ impl Proxy {
         self.calls.journal_partials();
     }
 
+    /// Ends every open call as interrupted: the gateway ends before their replies have.
+    pub fn interrupt(&self) {
+        self.calls.interrupt();
+    }
+
     /// How many requests are under way on the data plane, their replies included.
     #[must_use]
     pub fn under_way(&self) -> usize {
