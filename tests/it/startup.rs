@@ -14,7 +14,7 @@ fn a_bad_configuration_is_exit_2_and_says_where() {
         ("workers:\n  - url: 'not a url'", &["url"]),
         (
             "workers: [{url: 'http://127.0.0.1:1'}, {url: 'http://127.0.0.1:1'}]",
-            &["http://127.0.0.1:1"],
+            &["workers", "same url"],
         ),
         ("routes:\n  m: {auth_header: x}", &["upstream_url"]),
         ("add_logprobs: perhaps", &["add_logprobs"]),

@@ -226,38 +226,24 @@ async fn defect_14_tool_calls_merge_reasoning_stays_and_choices_stand_apart() {
 #[tokio::test]
 async fn a_stream_that_breaks_off_is_aborted_and_recorded_as_truncated() {
     let first = delta(0, &json!({"role": "assistant", "content": "par"}), None);
-    let seen = Gate::new();
     let by_close = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-    let cases = [
-        ("close", Script::stream().chunk(&first).wait(&seen).close()),
-        ("reset", Script::stream().chunk(&first).wait(&seen).reset()),
-        (
-            "half a chunk",
-            Script::stream()
-                .chunk(&first)
-                .wait(&seen)
-                .send("40\r\ndata: {")
-                .close(),
-        ),
-        (
-            "bad chunk",
-            Script::stream()
-                .chunk(&first)
-                .wait(&seen)
-                .send("zz\r\n")
-                .close(),
-        ),
-        (
-            "closed without an end mark",
-            Script::new()
-                .send(by_close)
-                .send(first.as_str())
-                .wait(&seen)
-                .close(),
-        ),
+    let chunked = Script::stream().chunk(&first);
+    let by_close = Script::new().send(by_close).send(first.as_str());
+    type Break = fn(Script) -> Script;
+    let cases: [(&str, &Script, Break); 5] = [
+        ("close", &chunked, Script::close),
+        ("reset", &chunked, Script::reset),
+        ("half a chunk", &chunked, |script| {
+            script.send("40\r\ndata: {").close()
+        }),
+        ("bad chunk", &chunked, |script| {
+            script.send("zz\r\n").close()
+        }),
+        ("closed without an end mark", &by_close, Script::close),
     ];
-    for (what, script) in cases {
-        let upstream = Upstream::always(script);
+    for (what, begin, break_off) in cases {
+        let seen = Gate::new();
+        let upstream = Upstream::always(break_off(begin.clone().wait(&seen)));
         let gateway = Gateway::over(&upstream);
         let mut client = Client::connect(gateway.address()).await;
         let headers = ["x-rllm-session-id: s"];

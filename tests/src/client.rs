@@ -63,14 +63,15 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// The body as JSON; a lone surrogate, which Rust's strings cannot hold,
+    /// reads as U+FFFD.
     ///
     /// # Panics
     ///
     /// If it is none.
     #[must_use]
     pub fn json(&self) -> Value {
-        match serde_json::from_slice(&self.body) {
+        match serde_json::from_str(&without_lone_surrogates(&self.text())) {
             Ok(value) => value,
             Err(error) => panic!("{} {error}: {}", self.status, self.text()),
         }
@@ -245,6 +246,33 @@ impl Client {
     }
 }
 
+fn without_lone_surrogates(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let unit = |escape: &str| {
+            let digits = escape.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        let (high, low) = (unit(rest), rest.get(6..).and_then(unit));
+        let taken = match (high, low) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                text.push('\u{fffd}');
+                rest = &rest[6..];
+                continue;
+            }
+            _ => 2,
+        };
+        text.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    text.push_str(rest);
+    text
+}
+
 fn status_of(head: &Head) -> u16 {
     let code = head
         .first
@@ -284,4 +312,22 @@ pub async fn post_json(address: SocketAddr, path: &str, body: &Value) -> Value {
     let headers = ["content-type: application/json"];
     let reply = call(address, &format!("POST {path}"), &headers, body.to_string()).await;
     reply.expect(200).json()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_lone_surrogates;
+
+    #[test]
+    fn only_lone_surrogates_are_replaced() {
+        let cases = [
+            (r#""\ud83d!""#, "\"\u{fffd}!\""),
+            (r#""\ud83d\ude00 \udfff""#, "\"\\ud83d\\ude00 \u{fffd}\""),
+            (r#""\\ud83d é""#, r#""\\ud83d é""#),
+            (r#""\ud83d\n""#, "\"\u{fffd}\\n\""),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(without_lone_surrogates(json), expected);
+        }
+    }
 }
