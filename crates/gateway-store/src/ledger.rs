@@ -1,11 +1,10 @@
 //! The ledger: what carries calls and changes through the journal into the store.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_journal::{AppendError, Journal, SyncMode};
+use gateway_journal::{Journal, SyncMode};
 use gateway_trace::{Call, Reply};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -14,13 +13,13 @@ use crate::change::Change;
 use crate::entry;
 use crate::error::StoreError;
 use crate::store::TraceStore;
-use applier::Applier;
-use calls::Calls;
-use shared::Shared;
+use inner::Inner;
 
 mod applier;
 mod calls;
 mod errors;
+mod inner;
+mod options;
 mod receipt;
 mod shared;
 mod status;
@@ -29,6 +28,7 @@ mod tail;
 mod tests;
 
 pub use errors::{ChangeError, CloseError, FlushError, OpenError, ReadError, Unavailable};
+pub use options::{Durability, LedgerOptions};
 pub use receipt::{Receipt, ReceiptMissed};
 pub use status::{Counters, LedgerStatus, Trouble};
 
@@ -36,53 +36,6 @@ pub use status::{Counters, LedgerStatus, Trouble};
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a flush waits for the journal and the store.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(25);
-
-/// What the end of a reply waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// The record on disk, but no longer than this: then the receipt is missed, and counted.
-    Receipt {
-        /// The longest wait.
-        timeout: Duration,
-    },
-    /// The record on disk, however long that takes.
-    Always,
-    /// Nothing.
-    Background,
-}
-
-/// How a ledger is opened. Start from [`LedgerOptions::new`].
-#[derive(Debug, Clone)]
-pub struct LedgerOptions {
-    /// The journal's folder; made if it is not there.
-    pub journal_dir: PathBuf,
-    /// How many bytes of journal the store may lag behind. Default: 4 GiB.
-    pub capacity: u64,
-    /// How many bytes may wait for the journal in memory. Default: 64 MiB.
-    pub queue_bytes: u64,
-    /// What the end of a reply waits for. Default: its receipt, 5 s.
-    pub durability: Durability,
-    /// How long an admission waits for room. Default: 60 s.
-    pub admit_timeout: Duration,
-    /// The name of this gateway in its traces. Default: random, kept with the journal.
-    pub instance_id: Option<String>,
-}
-
-impl LedgerOptions {
-    /// The defaults, for a journal in `journal_dir`.
-    pub fn new(journal_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            journal_dir: journal_dir.into(),
-            capacity: 4 << 30,
-            queue_bytes: 64 << 20,
-            durability: Durability::Receipt {
-                timeout: Duration::from_secs(5),
-            },
-            admit_timeout: Duration::from_secs(60),
-            instance_id: None,
-        }
-    }
-}
 
 /// What a [`Change`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,15 +59,6 @@ pub struct Ledger {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    shared: Arc<Shared>,
-    journal: Arc<Journal>,
-    store: Arc<dyn TraceStore>,
-    options: LedgerOptions,
-    instance_id: String,
-    applier: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
-}
-
 impl Ledger {
     /// Opens the journal, begins to carry what an earlier run has left in it into the store, and
     /// ends the calls that were open then as `interrupted`. That goes on in the background; reads
@@ -124,61 +68,14 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`OpenError`].
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub fn open(options: LedgerOptions, store: Arc<dyn TraceStore>) -> Result<Self, OpenError> {
-        let position = store.position()?;
-        let last_known = store
-            .last_arrival()?
-            .max(position.map_or(0, |at| at.applied));
-        let journal_options = gateway_journal::Options {
-            capacity: options.capacity,
-            queue_bytes: options.queue_bytes,
-            id: uuid::Uuid::now_v7().into_bytes(),
-            first_seq: last_known + 1,
-            ..gateway_journal::Options::default()
-        };
-        let shared = Arc::new(Shared::default());
-        let journal = Journal::open(&options.journal_dir, journal_options, {
-            let shared = Arc::clone(&shared);
-            move |progress| shared.on_progress(progress)
-        })?;
-        let journal = Arc::new(journal);
-        let last = journal.recovery().next_seq - 1;
-        let position = position.filter(|at| at.journal_id == journal.id());
-        if let Some(at) = position
-            && at.applied > last
-        {
-            return Err(OpenError::JournalBehindStore {
-                journal: last,
-                store: at.applied,
-            });
-        }
-        shared.begin(last);
-        let applier = Applier::new(
-            Arc::clone(&shared),
-            Arc::clone(&journal),
-            Arc::clone(&store),
-            position,
-            options.capacity / 4,
-        );
-        let applier = std::thread::Builder::new()
-            .name("rllm-applier".to_owned())
-            .spawn(move || applier.run())
-            .map_err(OpenError::Thread)?;
-        tokio::spawn(receipt::dispatch(Arc::clone(&shared), options.durability));
-        let instance_id = options
-            .instance_id
-            .clone()
-            .unwrap_or_else(|| uuid::Uuid::from_bytes(journal.id()).to_string());
-        let applier = std::sync::Mutex::new(Some(applier));
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                journal,
-                store,
-                options,
-                instance_id,
-                applier,
-            }),
+        let folder = options.journal_dir.clone();
+        let open = |options, on_progress| Journal::open(folder, options, on_progress);
+        Inner::open(options, store, open).map(|inner| Self {
+            inner: Arc::new(inner),
         })
     }
 
@@ -235,20 +132,16 @@ impl Ledger {
             return Receipt::waiting(receiver);
         };
         shared.want(seq);
-        match self.inner.options.durability {
-            Durability::Background => {
-                calls.finish(trace_id, seq, None);
-                return Receipt::ready();
-            }
-            Durability::Always => calls.finish(trace_id, seq, Some(sender)),
-            Durability::Receipt { timeout } => {
-                calls.finish(trace_id, seq, Some(sender));
-                if calls.alarm.is_none() {
-                    calls.alarm = Some(Instant::now() + timeout);
-                    shared.dispatcher.notify_one();
-                }
-            }
+        let durability = self.inner.options.durability;
+        if calls.alarm.is_none() {
+            calls.alarm = Some(Instant::now() + durability.limit());
+            shared.dispatcher.notify_one();
         }
+        if durability == Durability::Background {
+            calls.finish(trace_id, seq, None);
+            return Receipt::ready();
+        }
+        calls.finish(trace_id, seq, Some(sender));
         Receipt::waiting(receiver)
     }
 
@@ -438,80 +331,6 @@ impl Ledger {
                 return Err(Unavailable::NoRoom);
             }
         }
-    }
-}
-
-impl Inner {
-    /// Appends an entry of a new call or a change, unless the journal is in trouble. The calls are
-    /// held locked, so that their order is the journal's.
-    fn append(&self, calls: &Calls, entry: Vec<u8>, sync: SyncMode) -> Result<u64, Unavailable> {
-        if let Some(trouble) = self.shared.journal_trouble() {
-            return Err(Unavailable::Failing {
-                message: trouble.message,
-            });
-        }
-        let limit = match self.options.durability {
-            Durability::Receipt { timeout } => timeout,
-            Durability::Always | Durability::Background => STORE_PATIENCE,
-        };
-        if let Some(waiting) = calls.waiting().filter(|&waiting| waiting >= limit) {
-            return Err(Unavailable::Stalled { waiting });
-        }
-        let bytes = entry.len() as u64;
-        let seq = self
-            .journal
-            .append(entry, sync)
-            .map_err(|error| unavailable(&error))?;
-        self.shared.count_appended(bytes);
-        Ok(seq)
-    }
-
-    /// Appends what belongs to a call that was admitted, whatever room there is.
-    fn force_append(
-        &self,
-        _calls: &Calls,
-        entry: Vec<u8>,
-        sync: SyncMode,
-    ) -> Result<u64, Unavailable> {
-        let bytes = entry.len() as u64;
-        let seq = self
-            .journal
-            .force_append(entry, sync)
-            .map_err(|error| unavailable(&error))?;
-        self.shared.count_appended(bytes);
-        Ok(seq)
-    }
-
-    /// Ends the applier and the journal.
-    fn stop(&self) -> Result<(), gateway_journal::CloseError> {
-        self.shared.stop_applier();
-        let applier = self.applier.lock().expect("stopping does not panic").take();
-        if let Some(applier) = applier
-            && applier.join().is_err()
-        {
-            tracing::error!("the applier had panicked");
-        }
-        let closed = self.journal.close(STORE_PATIENCE);
-        self.shared.calls().close();
-        self.shared.dispatcher.notify_one();
-        self.shared.room.notify_waiters();
-        closed
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.stop() {
-            tracing::error!(%error, "the journal was dropped without its last entries");
-        }
-    }
-}
-
-fn unavailable(error: &AppendError) -> Unavailable {
-    match *error {
-        AppendError::Full => Unavailable::NoRoom,
-        AppendError::TooLarge { bytes, limit } => Unavailable::TooLarge { bytes, limit },
-        _ => Unavailable::Closed,
     }
 }
 

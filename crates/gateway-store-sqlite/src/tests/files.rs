@@ -175,14 +175,15 @@ fn a_damaged_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let whole = fs::read(ours(folder.path())).unwrap();
     let page = 32 << 10;
-    let cases: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 6] = [
         ("text", |bytes| {
-            *bytes = b"{\"not\": \"a database\"}".to_vec()
+            *bytes = b"{\"not\": \"a database\"}".to_vec();
         }),
         ("long text", |bytes| *bytes = vec![b'x'; 4096]),
         ("a short header", |bytes| bytes.truncate(50)),
         ("a page size of nonsense", |bytes| {
-            bytes[16..18].copy_from_slice(&[1, 1])
+            bytes[16..18].copy_from_slice(&[1, 1]);
         }),
         ("half of it", |bytes| bytes.truncate(bytes.len() / 2)),
         ("a page of noise", |bytes| {

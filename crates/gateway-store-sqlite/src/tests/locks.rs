@@ -1,7 +1,9 @@
 //! Other processes at the file.
 
+use std::sync::Arc;
+
 use gateway_store::contract::{Sample, Writer};
-use gateway_store::{StoreError, TraceStore};
+use gateway_store::{Ledger, LedgerOptions, Scope, SessionTraces, StoreError, TraceStore};
 use rusqlite::Connection;
 
 use super::open;
@@ -57,4 +59,56 @@ fn a_read_sees_one_state() {
         }
     });
     assert_eq!(store.count(&Default::default()).unwrap(), 21);
+}
+
+#[tokio::test]
+async fn defect_20_no_call_notices_a_locked_database_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let options = LedgerOptions::new(folder.path().join("gateway.db-journal.d"));
+    let store: Arc<dyn TraceStore> = Arc::new(open(&path));
+    let ledger = Ledger::open(options.clone(), store).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let reply = Sample::new("", "").reply;
+    for n in 0..300 {
+        let id = format!("t{n}");
+        ledger.admit(&Sample::new(&id, "s").call).await.unwrap();
+        if n % 3 > 0 {
+            ledger.finish(&id, &reply).await.unwrap();
+        }
+    }
+    while ledger.status().store.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ledger.counters().persisted, 200);
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.flush().await.unwrap();
+    let list = |ledger: Ledger, outcome| async move {
+        let all = SessionTraces::all("s", Scope::All);
+        let query = SessionTraces {
+            outcome: Some(outcome),
+            ..all
+        };
+        ledger
+            .read(move |store| store.session_traces(&query))
+            .await
+            .unwrap()
+            .len()
+    };
+    assert_eq!(
+        list(ledger.clone(), gateway_trace::Outcome::Completed).await,
+        200
+    );
+    // The next run finds the others interrupted, and nothing twice.
+    drop(ledger);
+    for _ in 0..2 {
+        let store: Arc<dyn TraceStore> = Arc::new(open(&path));
+        let ledger = Ledger::open(options.clone(), store).unwrap();
+        assert_eq!(
+            list(ledger.clone(), gateway_trace::Outcome::Completed).await,
+            200
+        );
+        assert_eq!(list(ledger, gateway_trace::Outcome::Interrupted).await, 100);
+    }
 }

@@ -126,7 +126,11 @@ impl Applier {
         let mut delay = RETRY_DELAY[0];
         while items.len() < BATCH_ITEMS && bytes < BATCH_BYTES {
             match self.read_entry(synced) {
-                Ok(None) => break,
+                Ok(None) => {
+                    // There is nothing more up to here; what the reader has not shown is lost.
+                    self.read = self.read.max(synced);
+                    break;
+                }
                 Ok(Some((item, size))) => {
                     bytes += size;
                     items.extend(item);
@@ -343,10 +347,10 @@ impl Applier {
                 continue;
             };
             let entry = entry::intent(&call, Some(arrival));
-            if self.journal.append(entry, SyncMode::Now).is_err() {
-                return;
+            // Even into a journal without room: this is what makes some.
+            if self.journal.force_append(entry, SyncMode::Now).is_ok() {
+                self.tail.carried(&trace_id);
             }
-            self.tail.carried(&trace_id);
         }
     }
 }

@@ -19,12 +19,12 @@ type Outcome = Result<(), ReceiptMissed>;
 pub(super) struct Calls {
     open: HashMap<String, OpenCall>,
     /// Finished calls whose record is not known to be on disk, in the order of the journal. The
-    /// first `overdue` of them have missed their receipt.
+    /// first `overdue` of them have been waiting for too long.
     settling: VecDeque<Settling>,
     overdue: usize,
     /// Receipts to be told; the dispatcher takes them.
     due: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    /// When the dispatcher looks for receipts that are missed; `None` while it need not.
+    /// When the dispatcher looks for records that are overdue; `None` while it need not.
     pub(super) alarm: Option<Instant>,
     accepted: u64,
     persisted: u64,
@@ -115,22 +115,21 @@ impl Calls {
         !self.due.is_empty()
     }
 
-    /// Lets the receipts that have waited for `timeout` go, and sets the alarm for the next one.
-    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
+    /// Notes which records have been waiting for longer than `limit`, and sets the alarm for the
+    /// next one. If their receipts are not waited for any longer, they are missed.
+    pub(super) fn expire(&mut self, now: Instant, limit: Duration, gives_up: bool) {
         while let Some(next) = self.settling.get_mut(self.overdue) {
-            if next.since + timeout > now {
+            if next.since + limit > now {
                 break;
             }
             self.overdue += 1;
-            self.missed += 1;
-            if let Some(receipt) = next.receipt.take() {
+            if let Some(receipt) = next.receipt.take_if(|_| gives_up) {
+                self.missed += 1;
                 self.due.push((receipt, Err(ReceiptMissed)));
             }
         }
-        self.alarm = self
-            .settling
-            .get(self.overdue)
-            .map(|next| next.since + timeout);
+        let next = self.settling.get(self.overdue);
+        self.alarm = next.map(|next| next.since + limit);
     }
 
     /// The receipts to be told now.

@@ -127,6 +127,9 @@ impl FlushError {
         if let Some(store) = &self.store {
             said.push(format!("the store says: {store}"));
         }
+        if said.is_empty() {
+            said.push("what an earlier run has left is not in the store yet".to_owned());
+        }
         said.join("; ")
     }
 }

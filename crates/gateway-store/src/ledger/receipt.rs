@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -48,19 +49,25 @@ impl Future for Receipt {
     }
 }
 
+/// How late an alarm may be before the process is taken to have been stopped meanwhile.
+const THAW: Duration = Duration::from_secs(1);
+
 /// Tells the receipts that are due. The journal's thread wakes this once a batch, and this wakes
 /// the calls from within the runtime: a batch costs one wake-up across threads, not one a call.
 pub(super) async fn dispatch(shared: Arc<Shared>, durability: Durability) {
     let mut alarm = pin!(sleep_until(Instant::now()));
     let mut armed = None;
+    let gives_up = matches!(durability, Durability::Receipt { .. });
     loop {
         let (due, wanted, closed) = {
             let mut calls = shared.calls();
-            if let Durability::Receipt { timeout } = durability {
-                let now = Instant::now();
-                if calls.alarm.is_some_and(|at| at <= now) {
-                    calls.expire(now, timeout);
-                }
+            let now = Instant::now();
+            match calls.alarm {
+                // So late an alarm means that the whole process was stopped, the journal's thread
+                // too. That is no fault of the disk, which gets a moment to catch up.
+                Some(at) if now > at + THAW => calls.alarm = Some(now + THAW),
+                Some(at) if now >= at => calls.expire(now, durability.limit(), gives_up),
+                _ => {}
             }
             (calls.take_due(), calls.alarm, calls.closed)
         };

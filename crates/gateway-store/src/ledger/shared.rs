@@ -35,10 +35,10 @@ pub(super) struct Shared {
     /// Everything up to here is in the store. Stays 0 until the replay is through.
     applied: AtomicU64,
     replayed: AtomicBool,
-    /// Bytes that were appended, and that the applier has read of those: their difference is its
-    /// lag.
+    /// Bytes that were appended, and how many of those the applier has read and the store has.
     appended_bytes: AtomicU64,
     read_bytes: AtomicU64,
+    applied_bytes: AtomicU64,
     unreadable: AtomicU64,
     journal_failing: AtomicBool,
     journal_trouble: Mutex<Option<(Instant, String)>>,
@@ -61,12 +61,12 @@ impl Pace {
         self.synced > self.read
     }
 
-    fn is_due(&self, lag_bytes: u64) -> bool {
+    fn is_due(&self, unread_bytes: u64) -> bool {
         self.stop
             || self.has_work()
                 && (self.urgent > self.read
                     || self.synced - self.read >= GATHERED_ENTRIES
-                    || lag_bytes >= GATHERED_BYTES)
+                    || unread_bytes >= GATHERED_BYTES)
     }
 }
 
@@ -106,7 +106,7 @@ impl Shared {
         let mut pace = lock(&self.pace);
         let was_idle = !pace.has_work();
         pace.synced = progress.synced;
-        if pace.has_work() && (was_idle || pace.is_due(self.lag_bytes())) {
+        if pace.has_work() && (was_idle || pace.is_due(self.unread_bytes())) {
             drop(pace);
             self.paced.notify_one();
         }
@@ -124,7 +124,7 @@ impl Shared {
                 .expect("no holder of a lock of the ledger panics");
         }
         let until = Instant::now() + GATHER;
-        while !pace.is_due(self.lag_bytes()) {
+        while !pace.is_due(self.unread_bytes()) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -193,9 +193,16 @@ impl Shared {
         self.unreadable.load(Ordering::Relaxed)
     }
 
-    pub(super) fn lag_bytes(&self) -> u64 {
+    /// How many bytes the applier has not read.
+    fn unread_bytes(&self) -> u64 {
         let appended = self.appended_bytes.load(Ordering::Relaxed);
         appended.saturating_sub(self.read_bytes.load(Ordering::Relaxed))
+    }
+
+    /// How many bytes the store lacks.
+    pub(super) fn lag_bytes(&self) -> u64 {
+        let appended = self.appended_bytes.load(Ordering::Relaxed);
+        appended.saturating_sub(self.applied_bytes.load(Ordering::Relaxed))
     }
 
     /// Waits until everything up to `seq` is in the store; the applier is told not to gather.
@@ -246,6 +253,8 @@ impl Shared {
     pub(super) fn publish(&self, applied: u64, replayed: bool, deleted: &[(u64, u64)]) {
         let mut waiters = lock(&self.waiters);
         self.applied.store(applied, Ordering::Release);
+        let read_bytes = self.read_bytes.load(Ordering::Relaxed);
+        self.applied_bytes.store(read_bytes, Ordering::Relaxed);
         if replayed {
             self.replayed.store(true, Ordering::Release);
         }

@@ -45,7 +45,8 @@ pub struct LedgerStatus {
     pub journal_capacity: u64,
     /// Receipts that were missed since the ledger was opened.
     pub receipts_missed: u64,
-    /// Those of them whose record is not on disk to this moment.
+    /// Records that have been waiting for the disk for too long, to this moment: longer than a
+    /// receipt is waited for, or 5 s. No call is admitted meanwhile.
     pub receipts_overdue: u64,
     /// Journal entries that could not be read or decoded, and were passed over.
     pub unreadable: u64,
