@@ -275,6 +275,3 @@ impl Recorder {
 fn whole_ms(ms: f64) -> u32 {
     ms as u32
 }
-
-#[cfg(test)]
-mod tests;

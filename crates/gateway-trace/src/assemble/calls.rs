@@ -18,13 +18,14 @@ pub(super) struct Calls {
 impl Calls {
     /// Merges the next piece of `tool_calls`. Entries that are no objects are dropped.
     pub(super) fn merge(&mut self, piece: Value<'_>, meter: &mut Meter) {
+        let alone = piece.elements().nth(1).is_none();
         for (position, call) in piece.elements().enumerate() {
             if !call.is_object() {
                 continue;
             }
             let index = match call.get("index").and_then(Value::as_integral) {
                 Some(index) => index,
-                None => self.index_without_one(call, position),
+                None => self.index_without_one(call, position, alone),
             };
             self.latest = index;
             let fields = self.calls.entry(index).or_insert_with(|| {
@@ -38,15 +39,15 @@ impl Calls {
     }
 
     /// An entry without an index is the one at its position. Servers that leave the index out send
-    /// one call after the other, though: an id of its own says that a call is another one, and what
-    /// comes without an id at the first position goes on with the latest.
-    fn index_without_one(&self, call: Value<'_>, position: usize) -> i64 {
+    /// one call after the other, though: an id of its own says that a call is another one, and a
+    /// piece that comes alone and without an id goes on with the latest.
+    fn index_without_one(&self, call: Value<'_>, position: usize, alone: bool) -> i64 {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         let Some(id) = call
             .get("id")
             .filter(|id| id.is_string() && id.text() != "\"\"")
         else {
-            return if position == 0 { self.latest } else { position };
+            return if alone { self.latest } else { position };
         };
         let may_be = |fields: &Fields| {
             fields

@@ -3,3 +3,7 @@
 mod replay;
 
 mod captures;
+mod generated;
+mod hostile;
+mod outcomes;
+mod streams;

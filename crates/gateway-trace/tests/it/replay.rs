@@ -135,3 +135,70 @@ fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
         bytes = &bytes[line + 2 + size + 2..];
     }
 }
+
+/// The record of a chat completion that comes as these events.
+pub(crate) fn chat_stream(events: &[&str]) -> TraceRecord {
+    stream(
+        Endpoint::ChatCompletions,
+        "{\"model\":\"m\",\"messages\":[]}",
+        events,
+        End::Eof,
+    )
+}
+
+/// The record of a call whose reply comes as these events.
+pub(crate) fn stream(
+    endpoint: Endpoint,
+    request: &'static str,
+    events: &[&str],
+    end: End,
+) -> TraceRecord {
+    let body: String = events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    let head = ReplyHead {
+        status: 200,
+        streamed: true,
+        request_id: None,
+    };
+    record(
+        &call(endpoint, request),
+        &reply(endpoint, head, &[body.as_bytes()], end),
+    )
+}
+
+/// The record of a chat completion whose whole reply is this.
+pub(crate) fn chat_whole(body: &str) -> TraceRecord {
+    whole(
+        Endpoint::ChatCompletions,
+        "{\"model\":\"m\",\"messages\":[]}",
+        200,
+        body.as_bytes(),
+        End::Eof,
+    )
+}
+
+/// The record of a call whose whole reply is this.
+pub(crate) fn whole(
+    endpoint: Endpoint,
+    request: &'static str,
+    status: u16,
+    body: &[u8],
+    end: End,
+) -> TraceRecord {
+    let head = ReplyHead {
+        status,
+        streamed: false,
+        request_id: None,
+    };
+    record(
+        &call(endpoint, request),
+        &reply(endpoint, head, &[body], end),
+    )
+}
+
+/// The value of a record's JSON, for comparisons.
+pub(crate) fn value(json: &gateway_trace::Json) -> serde_json::Value {
+    serde_json::from_str(json.as_str()).expect("JSON")
+}

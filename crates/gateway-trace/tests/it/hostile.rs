@@ -1,0 +1,348 @@
+//! Replies that no upstream should send make honest records all the same.
+
+use bytes::Bytes;
+use gateway_trace::{End, Endpoint, Outcome, Recorder, ReplyHead, TraceRecord, record};
+use serde_json::{Value, json};
+
+use crate::replay::{call, chat_stream, chat_whole, whole};
+
+/// What the reference's strict client demands of every trace, and that its JSON is JSON.
+#[track_caller]
+fn check_types(record: &TraceRecord) -> Value {
+    // Python reads numbers that no float can hold and lone surrogates; serde_json does not.
+    let json = record
+        .to_json()
+        .replace("1e400", "1e300")
+        .replace("\\ud800", "?");
+    let all: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    let object_or_null = |name: &str| {
+        assert!(
+            all[name].is_object() || all[name].is_null(),
+            "{name}: {json}"
+        );
+    };
+    let of = |name: &str, is: fn(&Value) -> bool| assert!(is(&all[name]), "{name}: {json}");
+    of("trace_id", Value::is_string);
+    of("session_id", Value::is_string);
+    of("model", Value::is_string);
+    of("response_message", Value::is_object);
+    of("metadata", Value::is_object);
+    of("token_counts", Value::is_object);
+    of("latency_ms", Value::is_f64);
+    of("timestamp", Value::is_f64);
+    object_or_null("raw_request");
+    object_or_null("raw_response");
+    object_or_null("assembled_response");
+    let array_of = |value: &Value, is: fn(&Value) -> bool| {
+        value.as_array().is_some_and(|all| all.iter().all(is))
+    };
+    assert!(array_of(&all["messages"], Value::is_object), "{json}");
+    assert!(array_of(&all["prompt_token_ids"], Value::is_i64), "{json}");
+    assert!(
+        array_of(&all["completion_token_ids"], Value::is_i64),
+        "{json}"
+    );
+    assert!(
+        all["logprobs"].is_null() || array_of(&all["logprobs"], Value::is_f64),
+        "{json}"
+    );
+    assert!(
+        all["token_counts"]
+            .as_object()
+            .is_some_and(|counts| counts.values().all(Value::is_i64)),
+        "{json}"
+    );
+    assert!(
+        all["finish_reason"].is_null() || all["finish_reason"].is_string(),
+        "{json}"
+    );
+    all
+}
+
+const HOSTILE: [&str; 24] = [
+    "{}",
+    "[]",
+    "null",
+    "\"text\"",
+    "12",
+    r#"{"model":null,"choices":null,"usage":null}"#,
+    r#"{"model":5,"choices":{},"usage":[]}"#,
+    r#"{"choices":[]}"#,
+    r#"{"choices":[null,5,"x",[]]}"#,
+    r#"{"choices":[{}]}"#,
+    r#"{"choices":[{"index":"0","message":null}]}"#,
+    r#"{"choices":[{"index":-1e99,"message":"hello","delta":"hello"}]}"#,
+    r#"{"choices":[{"message":{"role":5,"content":{},"tool_calls":"x"},"delta":{"role":5,"tool_calls":[null,5]},"finish_reason":7}]}"#,
+    r#"{"choices":[{"message":{},"delta":{},"token_ids":"x","logprobs":[],"finish_reason":{}}],"usage":{"prompt_tokens":"3"}}"#,
+    r#"{"choices":[{"message":{},"delta":{},"token_ids":[1,null,2.5],"logprobs":{"content":{}}}],"usage":{"prompt_tokens":null}}"#,
+    r#"{"choices":[{"message":{},"delta":{},"token_ids":[1e400],"logprobs":{"content":[{"logprob":1e400},{"logprob":"x"},7]}}]}"#,
+    r#"{"choices":[{"message":{},"delta":{},"logprobs":{"token_logprobs":"x"}}],"usage":{"completion_tokens":1e400}}"#,
+    r#"{"choices":[{"message":{"content":NaN},"delta":{"content":NaN},"logprobs":{"content":[{"logprob":-Infinity}]}}]}"#,
+    r#"{"choices":[{"message":{"content":"\ud800"},"delta":{"content":"\ud800"},"finish_reason":"\ud800"}],"model":"\ud800"}"#,
+    r#"{"choices":[{"message":{},"delta":{},"token_ids":[123456789012345678901234567890]}]}"#,
+    r#"{"choices":[{"message":{},"delta":{},"routing_matrices":[1],"routed_experts":{}}],"weight_version":"x","prompt_token_ids":{}}"#,
+    "<html>502</html>",
+    "{\"choices\":",
+    "",
+];
+
+#[test]
+fn defect_05_nothing_makes_a_record_fail() {
+    for endpoint in Endpoint::ALL {
+        for body in HOSTILE {
+            for end in [
+                End::Eof,
+                End::CloseDelimited,
+                End::Broken,
+                End::ClientGone,
+                End::Interrupted,
+            ] {
+                let record = whole(endpoint, "{\"model\":\"m\"}", 200, body.as_bytes(), end);
+                let all = check_types(&record);
+                assert_eq!(
+                    all["error"].is_null(),
+                    record.outcome == Outcome::Completed,
+                    "{body}"
+                );
+                assert_eq!(all["model"], "m");
+            }
+            let events = [body, "[DONE]"];
+            check_types(&crate::replay::stream(
+                endpoint,
+                "{\"model\":\"m\"}",
+                &events,
+                End::Eof,
+            ));
+        }
+    }
+}
+
+#[test]
+fn defect_05_a_good_reply_with_nulls_is_completed() {
+    let record = chat_whole(
+        r#"{"model":null,"choices":[{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":null,"completion_tokens":1}}"#,
+    );
+    assert_eq!(record.outcome, Outcome::Completed);
+    assert_eq!(
+        (record.token_counts.prompt, record.token_counts.completion),
+        (None, Some(1))
+    );
+    assert!(!record.has_error);
+}
+
+#[track_caller]
+fn check_unreadable(body: &str) {
+    let record = chat_whole(body);
+    assert_eq!(record.outcome, Outcome::UpstreamError, "{body}");
+    assert_eq!(
+        record.error.as_ref().map(|error| error.code.as_str()),
+        Some("unreadable_reply"),
+        "{body}"
+    );
+    assert!(record.has_error && record.integrity.ended);
+}
+
+#[test]
+fn a_reply_without_a_message_is_unreadable() {
+    for body in [
+        "{}",
+        "[]",
+        "null",
+        "",
+        "<html>",
+        "{\"choices\":[]}",
+        "{\"choices\":null}",
+        "{\"choices\":[{\"message\":null}]}",
+    ] {
+        check_unreadable(body);
+    }
+    let [completions, responses, messages, embeddings] = [
+        Endpoint::Completions,
+        Endpoint::Responses,
+        Endpoint::Messages,
+        Endpoint::Embeddings,
+    ];
+    for (endpoint, good, bad) in [
+        (
+            completions,
+            r#"{"choices":[{"text":""}]}"#,
+            r#"{"choices":[{"message":{}}]}"#,
+        ),
+        (responses, r#"{"output":[]}"#, r#"{"output":{}}"#),
+        (messages, r#"{"content":[]}"#, r#"{"content":"x"}"#),
+        (embeddings, r#"{"data":[]}"#, r#"{"data":null}"#),
+    ] {
+        assert_eq!(
+            whole(endpoint, "{}", 200, good.as_bytes(), End::Eof).outcome,
+            Outcome::Completed
+        );
+        let record = whole(endpoint, "{}", 200, bad.as_bytes(), End::Eof);
+        assert_eq!(record.error.unwrap().code, "unreadable_reply");
+    }
+}
+
+#[test]
+fn a_stream_without_a_message_is_unreadable() {
+    for events in [
+        &["[DONE]"][..],
+        &["{\"choices\":[]}", "[DONE]"],
+        &["nonsense", "[DONE]"],
+    ] {
+        let record = chat_stream(events);
+        assert_eq!(
+            record.error.as_ref().map(|error| error.code.as_str()),
+            Some("unreadable_reply"),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn defect_17_what_json_cannot_say_is_null_where_it_is_parsed() {
+    let body = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"a","x":NaN},"finish_reason":"stop","logprobs":{"content":[{"logprob":-Infinity}]}}]}"#;
+    let record = chat_whole(body);
+    assert_eq!(record.outcome, Outcome::Completed);
+    let all = check_types(&record);
+    assert_eq!(
+        all["response_message"],
+        json!({"role": "assistant", "content": "a", "x": null})
+    );
+    assert_eq!(all["raw_response"], json!({"_body": body}));
+    assert_eq!(all["choices"][0]["logprobs"], json!([null]));
+    assert!(
+        record
+            .integrity
+            .notes
+            .iter()
+            .any(|note| note.contains("NaN"))
+    );
+
+    let record = chat_stream(&[
+        r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop","score":Infinity}]}"#,
+        "[DONE]",
+    ]);
+    let all = check_types(&record);
+    assert_eq!(
+        all["assembled_response"]["choices"][0]["score"],
+        Value::Null
+    );
+}
+
+#[test]
+fn defect_17_lone_surrogates_are_kept() {
+    let record = chat_whole(
+        r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"\ud800"}}]}"#,
+    );
+    assert_eq!(
+        record.response_message.as_str(),
+        r#"{"role":"assistant","content":"\ud800"}"#
+    );
+    assert!(record.to_json().contains(r#""content":"\ud800""#));
+}
+
+#[test]
+fn too_deep_a_reply_is_kept_as_text() {
+    let deep = format!("{{\"choices\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let record = chat_whole(&deep);
+    let all = check_types(&record);
+    assert_eq!(all["raw_response"]["_body"], deep);
+    assert_eq!(record.error.unwrap().code, "unreadable_reply");
+}
+
+#[test]
+fn messages_that_are_no_objects_are_wrapped() {
+    let request = r#"{"messages":["hi",{"role":"user"},null,[1.0]],"metadata":[1]}"#;
+    let record = whole(Endpoint::ChatCompletions, request, 200, b"{}", End::Eof);
+    assert_eq!(
+        record.messages.as_str(),
+        r#"[{"content":"hi"},{"role":"user"},{"content":null},{"content":[1.0]}]"#
+    );
+    assert_eq!(record.metadata.as_str(), "{}");
+    for request in [r#"{"messages":{}}"#, "{}", "not JSON", ""] {
+        let record = whole(Endpoint::ChatCompletions, request, 200, b"{}", End::Eof);
+        assert_eq!(record.messages.as_str(), "[]", "{request}");
+        check_types(&record);
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_the_record_says_so() {
+    let mut recorder = Recorder::new(Endpoint::ChatCompletions, 1000);
+    recorder.start(
+        ReplyHead {
+            status: 200,
+            streamed: true,
+            request_id: None,
+        },
+        0.0,
+    );
+    let event = r#"{"choices":[{"index":0,"delta":{"content":"0123456789"}}]}"#;
+    for _ in 0..10_000 {
+        recorder.event(None, event.as_bytes(), 1.0);
+    }
+    recorder.event(None, b"[DONE]", 1.0);
+    let reply = recorder.finish(End::Eof, 1.0);
+    assert!(
+        reply.body.len() < 2000
+            && reply
+                .meta
+                .event_ms
+                .as_ref()
+                .is_some_and(|all| all.len() < 2000)
+    );
+    let record = record(&call(Endpoint::ChatCompletions, "{}"), &reply);
+    assert_eq!(record.outcome, Outcome::Completed);
+    assert!(
+        record
+            .integrity
+            .notes
+            .iter()
+            .any(|note| note.contains("max_record_bytes")),
+        "{:?}",
+        record.integrity
+    );
+
+    for end in [End::Eof, End::CloseDelimited] {
+        let mut recorder = Recorder::new(Endpoint::ChatCompletions, 1000);
+        recorder.start(
+            ReplyHead {
+                status: 200,
+                streamed: false,
+                request_id: None,
+            },
+            0.0,
+        );
+        for _ in 0..100 {
+            recorder.push(Bytes::from_static(&[b'['; 100]), 1.0);
+        }
+        let reply = recorder.finish(end.clone(), 1.0);
+        assert_eq!(reply.body.len(), 1000);
+        let expected = if end == End::Eof {
+            Outcome::Completed
+        } else {
+            Outcome::Truncated
+        };
+        assert_eq!(reply.meta.outcome, expected);
+    }
+}
+
+#[test]
+fn many_distinct_members_cost_no_more_than_others() {
+    let mut recorder = Recorder::new(Endpoint::ChatCompletions, 8 << 20);
+    recorder.start(
+        ReplyHead {
+            status: 200,
+            streamed: true,
+            request_id: None,
+        },
+        0.0,
+    );
+    for n in 0..20_000 {
+        let event = format!(
+            r#"{{"r{n}":1,"choices":[{{"index":{n},"delta":{{"d{n}":"x","tool_calls":[{{"index":{n}}}]}}}},{{"index":0,"delta":{{"e{n}":0}}}}]}}"#
+        );
+        recorder.event(None, event.as_bytes(), 1.0);
+    }
+    let reply = recorder.finish(End::Broken, 1.0);
+    check_types(&record(&call(Endpoint::ChatCompletions, "{}"), &reply));
+}
