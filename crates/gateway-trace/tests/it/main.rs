@@ -3,6 +3,7 @@
 mod replay;
 
 mod captures;
+mod forms;
 mod generated;
 mod hostile;
 mod outcomes;
