@@ -130,7 +130,7 @@ pub(crate) fn digest(endpoint: Endpoint, body: &[u8]) -> ReplyDigest {
     let root = parse(body, Dialect::Python)
         .ok()
         .filter(|root| root.is_object());
-    root.map(|root| dialect::of(endpoint).digest(root))
+    root.map(|root| dialect::of(endpoint).glance(root).digest)
         .unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use gateway_json::Value;
 
 use crate::notes::Notes;
-use crate::{CallError, ChoiceRecord, Endpoint, Json, ReplyDigest, TokenCounts};
+use crate::{CallError, ChoiceRecord, Endpoint, Json, ReplyDigest, TokenCounts, error_body};
 
 mod chat;
 pub(crate) mod choices;
@@ -30,7 +30,12 @@ pub(crate) fn of(endpoint: Endpoint) -> &'static dyn Dialect {
 
 /// The model that a reply or a request names.
 pub(crate) fn named_model(root: Value<'_>) -> Option<String> {
-    Some(root.get("model")?.as_str_lossy()?.into_owned())
+    string(root.get("model")?)
+}
+
+/// The characters of a string.
+pub(crate) fn string(value: Value<'_>) -> Option<String> {
+    Some(value.as_str_lossy()?.into_owned())
 }
 
 /// What requests, replies and streams of one API look like. Roots are objects.
@@ -38,14 +43,11 @@ pub(crate) trait Dialect: Sync {
     /// Reads what is this dialect's own in a request.
     fn read_request(&self, root: Value<'_>) -> RequestParts;
 
-    /// Why no message can be read from this whole reply, if none can.
-    fn unreadable(&self, root: Value<'_>) -> Option<&'static str>;
+    /// Takes in one pass what must be known of a whole reply when it has ended.
+    fn glance(&self, root: Value<'_>) -> Glance;
 
     /// Reads a whole reply, as the upstream sent it or as it was assembled.
     fn read_reply(&self, root: Value<'_>, request: &RequestParts, notes: &mut Notes) -> ReplyParts;
-
-    /// Reads what [`ReplyDigest`] needs of a whole reply; the same as [`Dialect::read_reply`] says.
-    fn digest(&self, root: Value<'_>) -> ReplyDigest;
 
     /// An assembler for a stream that keeps at most `max_bytes` of it.
     fn assembler(&self, max_bytes: usize) -> Box<dyn Assembler>;
@@ -71,6 +73,35 @@ impl RequestParts {
         let prompt = usize::try_from(index).ok()? / self.n.max(1);
         self.prompt_token_ids.get(prompt).map(Vec::as_slice)
     }
+}
+
+/// What must be known of a whole reply when it has ended.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Glance {
+    /// The reply is an error, whatever its status.
+    pub(crate) is_error: bool,
+    /// Why no message can be read from it, if none can.
+    pub(crate) unreadable: Option<&'static str>,
+    /// The same as [`Dialect::read_reply`] says.
+    pub(crate) digest: ReplyDigest,
+}
+
+/// Of a dialect whose replies can be read if they have an array of this name.
+pub(crate) fn glance_for_array(root: Value<'_>, name: &str, unreadable: &'static str) -> Glance {
+    let mut glance = Glance {
+        unreadable: Some(unreadable),
+        ..Glance::default()
+    };
+    for member in root.members() {
+        let key = member.key.to_cow();
+        glance.is_error |= error_body::is_error_member(&key, member.value);
+        if key == "model" {
+            glance.digest.model = string(member.value);
+        } else if key == name {
+            glance.unreadable = (!member.value.is_array()).then_some(unreadable);
+        }
+    }
+    glance
 }
 
 /// What a dialect reads of a whole reply.
@@ -100,7 +131,7 @@ pub(crate) trait Assembler: Send + fmt::Debug {
     /// Why no message can be read from what came, if none can.
     fn unreadable(&self) -> Option<&'static str>;
 
-    /// The digest of what came; the same as [`Dialect::digest`] of the assembled reply.
+    /// The digest of what came; the same as [`Dialect::glance`] at the assembled reply.
     fn digest(&self) -> ReplyDigest;
 
     /// What could not be read.

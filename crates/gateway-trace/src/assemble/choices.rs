@@ -47,9 +47,11 @@ impl ChoicesAssembler {
                 self.notes.add(notes::UNREADABLE_CHOICES);
                 continue;
             }
+            // The index stands first, so that looking for it costs next to nothing.
             let index = choice
-                .get("index")
-                .and_then(Value::as_integral)
+                .members()
+                .find(|member| member.key.is("index"))
+                .and_then(|index| index.value.as_integral())
                 .unwrap_or_else(|| i64::try_from(position).unwrap_or(i64::MAX));
             self.merge_choice(index, choice);
         }

@@ -109,7 +109,17 @@ impl Fields {
         scope: Scope,
         meter: &mut Meter,
     ) {
-        self.merge_literal(&literal(key), value, scope, meter);
+        // Most members have come before, in the same spelling.
+        let position = self.position(key.literal());
+        let field = match position.and_then(|position| self.fields.get_mut(position)) {
+            Some(field) => Some(field),
+            None => self.at(&literal(key), scope, meter),
+        };
+        if let Some(field) = field
+            && !value.is_null()
+        {
+            field.merge(value, meter);
+        }
     }
 
     /// Merges one member whose key is given with its quotes.
@@ -139,7 +149,7 @@ impl Fields {
 
     /// The field of a key; a new one if there is none, and none if there are too many.
     fn at(&mut self, key: &str, scope: Scope, meter: &mut Meter) -> Option<&mut Field> {
-        let position = match self.fields.iter().position(|field| &*field.key == key) {
+        let position = match self.position(key) {
             Some(position) => position,
             None if self.fields.len() == MAX_MEMBERS => return None,
             None => {
@@ -154,6 +164,10 @@ impl Fields {
             }
         };
         self.fields.get_mut(position)
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        self.fields.iter().position(|field| &*field.key == key)
     }
 
     /// The text of a member that is no object, if it has come and is not null.

@@ -3,10 +3,10 @@
 use gateway_json::Value;
 
 use super::choices::{self, Shape};
-use super::{Assembler, Dialect, ReplyParts, RequestParts};
+use super::{Assembler, Dialect, Glance, ReplyParts, RequestParts};
+use crate::Json;
 use crate::assemble::ChoicesAssembler;
 use crate::notes::Notes;
-use crate::{Json, ReplyDigest};
 
 pub(crate) struct Chat;
 
@@ -19,16 +19,12 @@ impl Dialect for Chat {
         }
     }
 
-    fn unreadable(&self, root: Value<'_>) -> Option<&'static str> {
-        choices::unreadable(Shape::Chat, root)
+    fn glance(&self, root: Value<'_>) -> Glance {
+        choices::glance(Shape::Chat, root)
     }
 
     fn read_reply(&self, root: Value<'_>, request: &RequestParts, notes: &mut Notes) -> ReplyParts {
         choices::read_reply(Shape::Chat, root, request, notes)
-    }
-
-    fn digest(&self, root: Value<'_>) -> ReplyDigest {
-        choices::digest(root)
     }
 
     fn assembler(&self, max_bytes: usize) -> Box<dyn Assembler> {

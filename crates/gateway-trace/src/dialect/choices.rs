@@ -2,9 +2,9 @@
 
 use gateway_json::{Member, Value, strict_text};
 
-use super::{ReplyParts, RequestParts, named_model};
+use super::{Glance, ReplyParts, RequestParts, named_model, string};
 use crate::notes::{self, Notes};
-use crate::{ChoiceRecord, Json, ReplyDigest, TokenCounts};
+use crate::{ChoiceRecord, Json, TokenCounts, error_body};
 
 /// What a choice holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +24,19 @@ impl Shape {
         }
     }
 
-    fn can_read(self, choice: Value<'_>) -> bool {
+    /// The member of a choice that says something.
+    fn saying(self) -> &'static str {
         match self {
-            Self::Chat => choice.get("message").is_some_and(Value::is_object),
-            Self::Completions => choice.get("text").is_some_and(Value::is_string),
+            Self::Chat => "message",
+            Self::Completions => "text",
+        }
+    }
+
+    /// Whether such a member can be read.
+    fn can_read(self, value: Value<'_>) -> bool {
+        match self {
+            Self::Chat => value.is_object(),
+            Self::Completions => value.is_string(),
         }
     }
 
@@ -51,12 +60,44 @@ impl Shape {
     }
 }
 
-/// Why no message can be read from a reply, if none can.
-pub(crate) fn unreadable(shape: Shape, root: Value<'_>) -> Option<&'static str> {
-    let readable = root
-        .get("choices")
-        .is_some_and(|choices| choices.elements().any(|choice| shape.can_read(choice)));
-    (!readable).then(|| shape.unreadable())
+/// Takes in one pass what must be known of a reply when it has ended.
+pub(crate) fn glance(shape: Shape, root: Value<'_>) -> Glance {
+    let mut glance = Glance::default();
+    let mut choices = None;
+    for member in root.members() {
+        let key = member.key.to_cow();
+        glance.is_error |= error_body::is_error_member(&key, member.value);
+        match &*key {
+            "model" => glance.digest.model = string(member.value),
+            "choices" => choices = Some(member.value),
+            _ => {}
+        }
+    }
+    let mut readable = false;
+    let mut first: Option<i64> = None;
+    let choices = choices.into_iter().flat_map(Value::elements).enumerate();
+    for (position, choice) in choices.filter(|(_, choice)| choice.is_object()) {
+        let mut index = None;
+        let mut finish_reason = None;
+        let mut says = false;
+        for member in choice.members() {
+            match &*member.key.to_cow() {
+                "index" => index = member.value.as_integral(),
+                "finish_reason" => finish_reason = string(member.value),
+                key if key == shape.saying() => says = shape.can_read(member.value),
+                _ => {}
+            }
+        }
+        readable |= says;
+        // Choice 0 is the one with the least index, as in `read_reply`.
+        let index = index.unwrap_or_else(|| at_position(position));
+        if first.is_none_or(|first| index < first) {
+            first = Some(index);
+            glance.digest.finish_reason = finish_reason;
+        }
+    }
+    glance.unreadable = (!readable).then(|| shape.unreadable());
+    glance
 }
 
 /// Reads a whole reply.
@@ -100,20 +141,6 @@ pub(crate) fn read_reply(
     }
 }
 
-/// Reads what the columns of a trace need.
-pub(crate) fn digest(root: Value<'_>) -> ReplyDigest {
-    let choices = root.get("choices").into_iter().flat_map(Value::elements);
-    // Choice 0 is the one with the least index, as in `read_reply`.
-    let first = choices
-        .enumerate()
-        .filter(|(_, choice)| choice.is_object())
-        .min_by_key(|(position, choice)| index_of(*choice, *position));
-    ReplyDigest {
-        model: named_model(root),
-        finish_reason: first.and_then(|(_, choice)| string(choice.get("finish_reason"))),
-    }
-}
-
 fn read_choice(
     shape: Shape,
     choice: Value<'_>,
@@ -126,17 +153,19 @@ fn read_choice(
         prompt_token_ids: integers(choice.get("prompt_token_ids"), notes),
         token_ids: integers(choice.get("token_ids"), notes).unwrap_or_default(),
         logprobs: choice.get("logprobs").and_then(logprobs),
-        finish_reason: string(choice.get("finish_reason")),
+        finish_reason: choice.get("finish_reason").and_then(string),
         routing_matrices: routing_matrices(choice),
     }
 }
 
 fn index_of(choice: Value<'_>, position: usize) -> i64 {
-    let position = || i64::try_from(position).unwrap_or(i64::MAX);
-    choice
-        .get("index")
-        .and_then(Value::as_integral)
-        .unwrap_or_else(position)
+    let index = choice.get("index").and_then(Value::as_integral);
+    index.unwrap_or_else(|| at_position(position))
+}
+
+/// The index of a choice without one.
+fn at_position(position: usize) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
 }
 
 /// With `echo`, the prompt's log probabilities stand before those of the completion, whose ids
@@ -185,13 +214,10 @@ fn routing_matrices(choice: Value<'_>) -> Option<Vec<String>> {
         .get("routing_matrices")
         .filter(|matrices| matrices.is_array())
     {
-        return matrices
-            .elements()
-            .map(|matrix| string(Some(matrix)))
-            .collect();
+        return matrices.elements().map(string).collect();
     }
     let experts = choice.get("routed_experts")?;
-    string(Some(experts)).map(|experts| vec![experts])
+    string(experts).map(|experts| vec![experts])
 }
 
 fn token_counts(root: Value<'_>) -> TokenCounts {
@@ -226,8 +252,4 @@ fn without_nulls(message: Value<'_>) -> Json {
     }
     text.push('}');
     Json::trusted(text)
-}
-
-fn string(value: Option<Value<'_>>) -> Option<String> {
-    Some(value?.as_str_lossy()?.into_owned())
 }

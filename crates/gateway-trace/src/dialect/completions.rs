@@ -4,8 +4,7 @@ use gateway_json::Value;
 
 use super::chat::choices_asked;
 use super::choices::{self, Shape};
-use super::{Assembler, Dialect, ReplyParts, RequestParts};
-use crate::ReplyDigest;
+use super::{Assembler, Dialect, Glance, ReplyParts, RequestParts};
 use crate::assemble::ChoicesAssembler;
 use crate::notes::Notes;
 
@@ -21,16 +20,12 @@ impl Dialect for Completions {
         }
     }
 
-    fn unreadable(&self, root: Value<'_>) -> Option<&'static str> {
-        choices::unreadable(Shape::Completions, root)
+    fn glance(&self, root: Value<'_>) -> Glance {
+        choices::glance(Shape::Completions, root)
     }
 
     fn read_reply(&self, root: Value<'_>, request: &RequestParts, notes: &mut Notes) -> ReplyParts {
         choices::read_reply(Shape::Completions, root, request, notes)
-    }
-
-    fn digest(&self, root: Value<'_>) -> ReplyDigest {
-        choices::digest(root)
     }
 
     fn assembler(&self, max_bytes: usize) -> Box<dyn Assembler> {

@@ -3,8 +3,7 @@
 use gateway_json::Value;
 
 use super::marks::Marks;
-use super::{Assembler, Dialect, ReplyParts, RequestParts, named_model};
-use crate::ReplyDigest;
+use super::{Assembler, Dialect, Glance, ReplyParts, RequestParts, glance_for_array, named_model};
 use crate::notes::Notes;
 
 pub(crate) struct Embeddings;
@@ -14,22 +13,14 @@ impl Dialect for Embeddings {
         RequestParts::default()
     }
 
-    fn unreadable(&self, root: Value<'_>) -> Option<&'static str> {
-        let readable = root.get("data").is_some_and(Value::is_array);
-        (!readable).then_some("the reply has no array of data")
+    fn glance(&self, root: Value<'_>) -> Glance {
+        glance_for_array(root, "data", "the reply has no array of data")
     }
 
     fn read_reply(&self, root: Value<'_>, _: &RequestParts, _: &mut Notes) -> ReplyParts {
         ReplyParts {
             model: named_model(root),
             ..ReplyParts::default()
-        }
-    }
-
-    fn digest(&self, root: Value<'_>) -> ReplyDigest {
-        ReplyDigest {
-            model: named_model(root),
-            finish_reason: None,
         }
     }
 

@@ -3,8 +3,9 @@
 use gateway_json::Value;
 
 use super::marks::Marks;
-use super::{Assembler, Dialect, ReplyParts, RequestParts, chat, named_model};
-use crate::ReplyDigest;
+use super::{
+    Assembler, Dialect, Glance, ReplyParts, RequestParts, chat, glance_for_array, named_model,
+};
 use crate::notes::Notes;
 
 pub(crate) struct Messages;
@@ -17,22 +18,14 @@ impl Dialect for Messages {
         }
     }
 
-    fn unreadable(&self, root: Value<'_>) -> Option<&'static str> {
-        let readable = root.get("content").is_some_and(Value::is_array);
-        (!readable).then_some("the reply has no array of content blocks")
+    fn glance(&self, root: Value<'_>) -> Glance {
+        glance_for_array(root, "content", "the reply has no array of content blocks")
     }
 
     fn read_reply(&self, root: Value<'_>, _: &RequestParts, _: &mut Notes) -> ReplyParts {
         ReplyParts {
             model: named_model(root),
             ..ReplyParts::default()
-        }
-    }
-
-    fn digest(&self, root: Value<'_>) -> ReplyDigest {
-        ReplyDigest {
-            model: named_model(root),
-            finish_reason: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use gateway_json::{Dialect, Error, ErrorKind, Value, parse};
 
 use super::{Body, End, Mark, Recorder};
-use crate::dialect::{self, Assembler};
+use crate::dialect::{self, Assembler, Glance};
 use crate::{CallError, Outcome, ReplyDigest, error_body, notes};
 
 /// How a call ended.
@@ -71,6 +71,7 @@ impl Recorder {
     fn whole_verdict(&self, body: &[u8], root: Option<Value<'_>>, end: End) -> Verdict {
         let parsed = root.map_or_else(|| parse(body, Dialect::Python), Ok);
         let object = parsed.ok().filter(|root| root.is_object());
+        let glance = object.map(|root| (root, dialect::of(self.endpoint).glance(root)));
         let capped = self
             .notes
             .as_slice()
@@ -84,25 +85,16 @@ impl Recorder {
                     CallError::truncated("the connection was closed before the reply was complete");
                 (Outcome::Truncated, Some(error))
             }
-            None => {
-                let error = self.judge_whole(body, object, parsed.err(), capped);
-                (
-                    if error.is_some() {
-                        Outcome::UpstreamError
-                    } else {
-                        Outcome::Completed
-                    },
-                    error,
-                )
-            }
+            None => match self.judge_whole(body, glance.as_ref(), parsed.err(), capped) {
+                Some(error) => (Outcome::UpstreamError, Some(error)),
+                None => (Outcome::Completed, None),
+            },
         };
         Verdict {
             outcome,
             error,
             ended: matches!(outcome, Outcome::Completed | Outcome::UpstreamError),
-            digest: object
-                .map(|root| dialect::of(self.endpoint).digest(root))
-                .unwrap_or_default(),
+            digest: glance.map(|(_, glance)| glance.digest).unwrap_or_default(),
             note: None,
         }
     }
@@ -111,30 +103,31 @@ impl Recorder {
     fn judge_whole(
         &self,
         body: &[u8],
-        object: Option<Value<'_>>,
+        object: Option<&(Value<'_>, Glance)>,
         error: Option<Error>,
         capped: bool,
     ) -> Option<CallError> {
         if !self.is_success() {
-            return Some(error_body::of_reply(object, body, self.status()));
+            return Some(error_body::of_reply(
+                object.map(|(root, _)| *root),
+                body,
+                self.status(),
+            ));
         }
         if capped {
             return None;
         }
-        let Some(root) = object else {
-            let why = match error {
+        match object {
+            Some((root, glance)) if glance.is_error => {
+                Some(error_body::of_reply(Some(*root), body, self.status()))
+            }
+            Some((_, glance)) => glance.unreadable.map(CallError::unreadable),
+            None => Some(CallError::unreadable(match error {
                 Some(_) if body.is_empty() => "the reply is empty".to_owned(),
                 Some(error) => format!("the reply is no JSON: {error}"),
                 None => "the reply is no JSON object".to_owned(),
-            };
-            return Some(CallError::unreadable(why));
-        };
-        if error_body::is_error(root) {
-            return Some(error_body::of_reply(Some(root), body, self.status()));
+            })),
         }
-        dialect::of(self.endpoint)
-            .unreadable(root)
-            .map(CallError::unreadable)
     }
 
     /// Whether a body that only the connection's close delimits is a beginning of something.

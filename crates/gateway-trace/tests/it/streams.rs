@@ -1,9 +1,9 @@
 //! How the pieces of a stream make one reply.
 
-use gateway_trace::{End, Endpoint, Outcome};
+use gateway_trace::{End, Endpoint, Outcome, ReplyHead, record};
 use serde_json::json;
 
-use crate::replay::{chat_stream, chat_whole, stream, value};
+use crate::replay::{call, chat_stream, chat_whole, reply, stream, value};
 
 /// The message of choice 0 after these deltas.
 #[track_caller]
@@ -20,6 +20,31 @@ fn check_message(deltas: &[&str], expected: &serde_json::Value) {
     let record = chat_stream(&events);
     assert_eq!(&value(&record.response_message), expected, "{deltas:?}");
     assert_eq!(record.outcome, Outcome::Completed);
+}
+
+#[test]
+fn defect_03_no_space_and_unicode_separators_are_recorded() {
+    let body = "data:{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\u{2028}b\u{85}\"},\"finish_reason\":\"stop\"}]}\n\ndata:[DONE]\n\n";
+    let head = ReplyHead {
+        status: 200,
+        streamed: true,
+        request_id: None,
+    };
+    let call = call(Endpoint::ChatCompletions, "{}");
+    let record = record(
+        &call,
+        &reply(
+            Endpoint::ChatCompletions,
+            head,
+            &[body.as_bytes()],
+            End::Eof,
+        ),
+    );
+    assert_eq!(record.outcome, Outcome::Completed);
+    assert_eq!(
+        value(&record.response_message)["content"],
+        "a\u{2028}b\u{85}"
+    );
 }
 
 #[test]
