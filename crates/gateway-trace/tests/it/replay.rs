@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use gateway_sse::Decoder;
 use gateway_trace::{
-    Call, CallMeta, End, Endpoint, Identity, Recorder, Reply, ReplyHead, TraceRecord, record,
+    Call, CallMeta, End, Endpoint, Identity, Recorder, Reply, ReplyHead, Summary, TraceRecord,
+    record, summary,
 };
 
 /// A captured reply, its chunk framing undone.
@@ -99,7 +100,7 @@ pub(crate) fn reply(endpoint: Endpoint, head: ReplyHead, chunks: &[&[u8]], end: 
 
 /// The record of a captured exchange whose reply comes in these chunks.
 pub(crate) fn replay(call: &Call, captured: &Captured, chunks: &[&[u8]]) -> TraceRecord {
-    record(
+    checked_record(
         call,
         &reply(call.meta.endpoint, captured.head(), chunks, End::Eof),
     )
@@ -162,7 +163,7 @@ pub(crate) fn stream(
         streamed: true,
         request_id: None,
     };
-    record(
+    checked_record(
         &call(endpoint, request),
         &reply(endpoint, head, &[body.as_bytes()], end),
     )
@@ -192,7 +193,7 @@ pub(crate) fn whole(
         streamed: false,
         request_id: None,
     };
-    record(
+    checked_record(
         &call(endpoint, request),
         &reply(endpoint, head, &[body], end),
     )
@@ -201,4 +202,29 @@ pub(crate) fn whole(
 /// The value of a record's JSON, for comparisons.
 pub(crate) fn value(json: &gateway_trace::Json) -> serde_json::Value {
     serde_json::from_str(json.as_str()).expect("JSON")
+}
+
+/// The record of both halves, whose summary must say the same, whoever has read the body.
+pub(crate) fn checked_record(call: &Call, reply: &Reply) -> TraceRecord {
+    let record = record(call, reply);
+    let short = summary(call, reply);
+    let expected = Summary {
+        trace_id: record.trace_id.clone(),
+        identity: record.identity.clone(),
+        model: record.model.clone(),
+        span_type: record.span_type,
+        endpoint: record.endpoint,
+        stream: record.stream,
+        status: record.status,
+        outcome: record.outcome,
+        finish_reason: record.finish_reason.clone(),
+        has_error: record.has_error,
+        latency_ms: record.latency_ms,
+        timestamp: record.timestamp,
+    };
+    assert_eq!(short, expected);
+    let mut unread = reply.clone();
+    unread.meta.digest = None;
+    assert_eq!(summary(call, &unread), expected);
+    record
 }
