@@ -86,6 +86,13 @@ pub enum ReadError {
         /// The entry asked for.
         seq: u64,
     },
+    /// The entry was lost to damage before the journal was opened; see
+    /// [`Recovery::lost`](crate::Recovery::lost).
+    #[error("entry {seq} is lost")]
+    Lost {
+        /// The entry asked for.
+        seq: u64,
+    },
     /// The file no longer holds what was written to it.
     #[error("entry {seq} is damaged in {file}")]
     Damaged {

@@ -1,159 +1,169 @@
-//! The journal's handle: a first, simple form over one growing file.
+//! The handle.
 
-use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::{
-    AppendError, CloseError, OpenError, Options, Progress, ReadError, Recovery, Status, SyncMode,
-};
+use crate::disk::{Disk, Folder, FolderLock};
+use crate::error::{AppendError, CloseError, OpenError, ReadError};
+use crate::format::{ENTRIES_AT, PAGE, entry_size, page_up};
+use crate::log::{Log, Shared, Spare};
+use crate::options::{Options, SyncMode};
+use crate::progress::{Progress, Recovery, Status};
+use crate::reader::{Reader, read_one};
+use crate::recovery::{Wanted, recover};
+use crate::writer::{Queue, Writer};
 
-#[derive(Debug)]
-struct State {
-    queue: VecDeque<Vec<u8>>,
-    queued_bytes: u64,
-    want_sync: bool,
-    closed: bool,
-    first: u64,
-    next: u64,
-    written: u64,
-    synced: u64,
-    low: u64,
-    end: u64,
-    places: VecDeque<(u64, u32)>,
-    syncs: u64,
-}
+/// The smallest capacity and segment that hold a few entries.
+const MIN_SEGMENT: u64 = 16 << 10;
+const MIN_CAPACITY: u64 = 4 * MIN_SEGMENT;
+/// How long a journal that is dropped without being closed may keep its owner waiting.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-    done: Condvar,
-    file: File,
-    options: Options,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the lock panics")
-    }
-}
-
-/// A journal that is open for appending.
+/// A journal that is open for appending. All methods may be called from any thread.
+///
+/// Dropping it closes it.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
+    queue: Arc<Queue>,
     recovery: Recovery,
-    writer: Mutex<Option<JoinHandle<()>>>,
-    lock: Mutex<Option<File>>,
     id: [u8; 16],
+    capacity: u64,
+    queue_bytes: u64,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Journal {
-    /// Opens the journal in `dir`, or begins one there.
+    /// Opens the journal in the folder `dir`, or begins one there, and locks it against others.
+    ///
+    /// What was not known to be durable is written and synced once more before this returns, so
+    /// that everything that can be read then is durable.
+    ///
+    /// `on_progress` is called by the writer's thread, once a batch in which
+    /// [`synced`](Progress::synced) went up, and when the disk begins or ceases to fail. It must
+    /// neither block nor panic.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// [`OpenError`]; the entries in the folder are as they were.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers make the options for this one call"
+    )]
     pub fn open(
         dir: impl AsRef<Path>,
         options: Options,
         on_progress: impl Fn(&Progress) + Send + 'static,
     ) -> Result<Journal, OpenError> {
-        let dir = dir.as_ref();
-        let io = |what| {
+        let path = dir.as_ref();
+        let failed = |what| {
+            let folder = path.to_owned();
             move |source| OpenError::Io {
-                folder: dir.to_owned(),
+                folder,
                 what,
                 source,
             }
         };
-        fs::create_dir_all(dir).map_err(io("cannot make the folder"))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join("lock"))
-            .map_err(io("cannot open the lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked {
-                    folder: dir.to_owned(),
-                });
+        let folder = Folder::make(path).map_err(failed("cannot make the folder"))?;
+        let lock = folder.lock().map_err(failed("cannot lock"))?;
+        let Some(lock) = lock else {
+            return Err(OpenError::Locked {
+                folder: path.to_owned(),
+            });
+        };
+        Journal::start(Arc::new(folder), path, &options, Some(lock), on_progress)
+    }
+
+    /// The same on a disk of the caller's making, for tests of what happens when it fails.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+        on_progress: impl Fn(&Progress) + Send + 'static,
+    ) -> Result<Journal, OpenError> {
+        Journal::start(disk, &PathBuf::from("(test)"), options, None, on_progress)
+    }
+
+    /// The file system folder as a [`Disk`], to be wrapped by tests.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    #[doc(hidden)]
+    pub fn disk(dir: impl AsRef<Path>) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(Folder::make(dir.as_ref())?))
+    }
+
+    fn start(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        options: &Options,
+        lock: Option<FolderLock>,
+        on_progress: impl Fn(&Progress) + Send + 'static,
+    ) -> Result<Journal, OpenError> {
+        let capacity = options.capacity.max(MIN_CAPACITY);
+        let segment = options.segment_bytes.clamp(MIN_SEGMENT, capacity / 4);
+        let recovered = recover(
+            &*disk,
+            folder,
+            Wanted {
+                id: options.id,
+                first_seq: options.first_seq,
+                segment_bytes: segment / PAGE * PAGE,
+                accept_loss: options.accept_loss,
+            },
+        )?;
+        let id = recovered.start.journal;
+        let first_seq = recovered.layout.low_water;
+        let failed = |what| {
+            move |source| OpenError::Io {
+                folder: folder.to_owned(),
+                what,
+                source,
             }
-            Err(TryLockError::Error(source)) => return Err(io("cannot lock")(source)),
+        };
+        let shared = Arc::new(Shared::new(disk, recovered.layout, recovered.synced));
+        if recovered.created {
+            let first = Spare::wanted(&mut shared.layout());
+            first
+                .prepare(&shared)
+                .map_err(failed("cannot make the first segment"))?;
         }
-        let path = dir.join("entries");
-        let created = !path.exists();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(io("cannot open"))?;
-        let mut head = [0; 24];
-        if file.read_exact_at(&mut head, 0).is_err() {
-            head[..16].copy_from_slice(&options.id);
-            head[16..].copy_from_slice(&options.first_seq.max(1).to_le_bytes());
-            file.write_all(&head).map_err(io("cannot write"))?;
-        }
-        let first = u64::from_le_bytes(head[16..].try_into().expect("eight bytes"));
-        let id: [u8; 16] = head[..16].try_into().expect("sixteen bytes");
-        let (mut end, mut places) = (24, VecDeque::new());
-        let mut header = [0; 8];
-        while file.read_exact_at(&mut header, end).is_ok() {
-            let len = u32::from_le_bytes(header[..4].try_into().expect("four bytes"));
-            let mut payload = vec![0; len as usize];
-            if file.read_exact_at(&mut payload, end + 8).is_err()
-                || crc32fast::hash(&payload).to_le_bytes() != header[4..]
-            {
-                break;
-            }
-            places.push_back((end + 8, len));
-            end += 8 + u64::from(len);
-        }
-        let next = first + places.len() as u64;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                queue: VecDeque::new(),
-                queued_bytes: 0,
-                want_sync: false,
-                closed: false,
-                first,
-                next,
-                written: next - 1,
-                synced: next - 1,
-                low: first,
-                end,
-                places,
-                syncs: 0,
-            }),
-            wake: Condvar::new(),
-            done: Condvar::new(),
-            file,
-            options,
-        });
-        let writer = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || write(&shared, &on_progress)
-        });
+        let log = Log::start(Arc::clone(&shared), recovered.start)
+            .map_err(failed("cannot begin a segment"))?;
+        let next_seq = shared.synced.load(Ordering::Acquire) + 1;
+        let queue = Arc::new(Queue::new(next_seq));
+        let writer = Writer {
+            queue: Arc::clone(&queue),
+            shared: Arc::clone(&shared),
+            log,
+            linger: options.linger,
+            unsynced_limit: options.queue_bytes / 4,
+            on_progress,
+            _lock: lock,
+        };
+        let writer = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(failed("cannot start the writer's thread"))?;
         Ok(Journal {
             shared,
+            queue,
             recovery: Recovery {
-                created,
-                first_seq: first,
-                next_seq: next,
-                lost: Vec::new(),
+                created: recovered.created,
+                first_seq,
+                next_seq,
+                lost: recovered.lost,
             },
-            writer: Mutex::new(Some(writer)),
-            lock: Mutex::new(Some(lock)),
             id,
+            capacity,
+            queue_bytes: options.queue_bytes,
+            writer: Mutex::new(Some(writer)),
         })
     }
 
@@ -167,254 +177,173 @@ impl Journal {
         self.id
     }
 
-    /// Takes an entry and gives its sequence; never waits for the disk.
+    /// Takes an entry and gives its sequence. Only puts it into a queue: never waits for the disk.
     ///
     /// # Errors
-    /// See [`AppendError`].
+    /// [`AppendError`]; nothing of the entry is kept then.
     pub fn append(&self, entry: Vec<u8>, sync: SyncMode) -> Result<u64, AppendError> {
-        self.push(entry, sync, false)
-    }
-
-    /// Like [`append`](Journal::append), but is never refused as [`Full`](AppendError::Full).
-    ///
-    /// # Errors
-    /// [`AppendError::Closed`] and [`AppendError::TooLarge`].
-    pub fn force_append(&self, entry: Vec<u8>, sync: SyncMode) -> Result<u64, AppendError> {
-        self.push(entry, sync, true)
-    }
-
-    fn push(&self, entry: Vec<u8>, sync: SyncMode, force: bool) -> Result<u64, AppendError> {
-        let bytes = entry.len() as u64;
-        let mut state = self.shared.lock();
-        if state.closed {
-            return Err(AppendError::Closed);
-        }
-        let limit = self.max_entry();
+        let (bytes, limit) = (entry.len() as u64, self.max_entry());
         if bytes > limit {
             return Err(AppendError::TooLarge { bytes, limit });
         }
-        if !force && state.queued_bytes + bytes > self.shared.options.queue_bytes {
+        let state = self.queue.lock();
+        if state.closing.is_some() {
+            return Err(AppendError::Closed);
+        }
+        // An entry that is larger than the whole queue may pass where nothing else waits.
+        let queue_full = state.held_bytes > 0 && state.held_bytes + bytes > self.queue_bytes;
+        if queue_full || self.used_bytes() + state.waiting_bytes + bytes > self.capacity {
             return Err(AppendError::Full);
         }
-        let seq = state.next;
-        state.next += 1;
-        state.queued_bytes += bytes;
-        state.queue.push_back(entry);
-        state.want_sync |= sync == SyncMode::Now;
-        self.shared.wake.notify_one();
-        Ok(seq)
+        Ok(self.queue.push(state, entry, sync == SyncMode::Now))
     }
 
-    /// The longest entry that [`append`](Journal::append) takes, in bytes.
+    /// Like [`append`](Journal::append), but goes over the bounds of the queue and of the capacity,
+    /// and takes an entry of any length below 4 GiB: for what must not be refused. The journal
+    /// then takes more memory or disk for a while.
+    ///
+    /// # Errors
+    /// [`AppendError::Closed`], and [`AppendError::TooLarge`] from 4 GiB on.
+    pub fn force_append(&self, entry: Vec<u8>, sync: SyncMode) -> Result<u64, AppendError> {
+        let (bytes, limit) = (entry.len() as u64, u64::from(u32::MAX) - PAGE);
+        if bytes > limit {
+            return Err(AppendError::TooLarge { bytes, limit });
+        }
+        let state = self.queue.lock();
+        if state.closing.is_some() {
+            return Err(AppendError::Closed);
+        }
+        Ok(self.queue.push(state, entry, sync == SyncMode::Now))
+    }
+
+    /// The longest entry that [`append`](Journal::append) takes, in bytes: one that fills a segment
+    /// of a quarter of the capacity.
     pub fn max_entry(&self) -> u64 {
-        self.shared.options.capacity / 4
+        let room = self.capacity / 4 / PAGE * PAGE - ENTRIES_AT;
+        debug_assert!(page_up(entry_size(0)) <= room);
+        room.min(u64::from(u32::MAX) - PAGE) - entry_size(0)
     }
 
-    /// The highest sequence that is durable.
+    /// The highest sequence that is durable; one below the first if there is none.
     pub fn synced(&self) -> u64 {
-        self.shared.lock().synced
+        self.shared.synced.load(Ordering::Acquire)
     }
 
-    /// The highest sequence that was handed to the operating system.
+    /// The highest sequence that was handed to the operating system: it survives the end of this
+    /// process, but not a power cut. After a failed write it steps back to
+    /// [`synced`](Journal::synced) until the entries have been written anew.
     pub fn written(&self) -> u64 {
-        self.shared.lock().written
+        self.shared.written.load(Ordering::Acquire)
     }
 
     /// The sequence that the next entry gets.
     pub fn next_seq(&self) -> u64 {
-        self.shared.lock().next
+        self.queue.lock().next_seq
     }
 
-    /// The lowest sequence that can be read.
+    /// The mark set by [`trim`](Journal::trim); an older one after a restart, since the mark is
+    /// stored along with other things only.
     pub fn low_water(&self) -> u64 {
-        self.shared.lock().low
+        self.shared.layout().low_water
     }
 
-    /// Bytes of entries held in memory until they are durable.
+    /// Bytes of entries that are held in memory until they are durable.
     pub fn queued_bytes(&self) -> u64 {
-        self.shared.lock().queued_bytes
+        self.queue.lock().held_bytes
     }
 
-    /// Bytes on disk between the low-water mark and the newest entry.
+    /// Bytes on disk from the segment of the low-water mark up to the newest entry; what
+    /// [`Options::capacity`] bounds.
     pub fn used_bytes(&self) -> u64 {
-        self.shared.lock().end
+        self.shared.used.load(Ordering::Acquire)
     }
 
     /// The state of the journal at this moment.
     pub fn status(&self) -> Status {
+        let state = self.queue.lock();
         Status {
-            failing: None,
-            last_error: None,
-            busy_for: None,
-            given_up: 0,
-            syncs: self.shared.lock().syncs,
+            failing: state.failing.clone(),
+            last_error: state.last_error.clone(),
+            busy_for: state.busy_since.map(|since| since.elapsed()),
+            given_up: state.given_up,
+            syncs: state.syncs,
         }
     }
 
     /// A reader that begins at sequence `from`.
     pub fn reader(&self, from: u64) -> Reader {
-        Reader {
-            shared: Arc::clone(&self.shared),
-            next: from,
-        }
+        Reader::new(Arc::clone(&self.shared), from)
     }
 
-    /// Reads one entry.
+    /// Reads one entry that has been [`written`](Journal::written).
     ///
     /// # Errors
-    /// See [`ReadError`].
+    /// [`ReadError`].
     pub fn read_at(&self, seq: u64) -> Result<Vec<u8>, ReadError> {
-        read(&self.shared, seq)
+        read_one(&self.shared, seq)
     }
 
-    /// Lets the journal use again what lies wholly below sequence `below`.
+    /// Sets the low-water mark: nobody needs what lies below sequence `below` any more. Segments
+    /// that lie wholly below are used again, or removed where there are too many; so this may
+    /// touch the disk. The mark never goes down, and never beyond what is synced.
     pub fn trim(&self, below: u64) {
-        let mut state = self.shared.lock();
-        state.low = state.low.max(below.min(state.next));
+        self.shared.trim(below);
     }
 
     /// Asks for a sync of everything appended so far, without waiting for it.
     pub fn sync_now(&self) {
-        self.shared.lock().want_sync = true;
-        self.shared.wake.notify_one();
+        self.queue.ask(self.queue.lock(), true);
     }
 
-    /// Waits until `seq` is durable; `false` if that took longer than `timeout`.
+    /// Waits until `seq` is durable. `false` if it was not after `timeout`, or if the journal was
+    /// closed without it.
     pub fn wait_synced(&self, seq: u64, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.shared.lock();
-        while state.synced < seq {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            state = self
-                .shared
-                .done
-                .wait_timeout(state, left)
-                .expect("no holder of the lock panics")
-                .0;
-        }
-        true
+        let done = || self.synced() >= seq;
+        let found = self.queue.wait(Instant::now() + timeout, |state| {
+            let over = state.ended.is_some();
+            (done() || over).then(done)
+        });
+        found.unwrap_or_else(done)
     }
 
-    /// Makes everything durable and ends the writer; later appends are refused.
+    /// Refuses further entries, makes everything durable, ends the writer's thread and unlocks the
+    /// folder. Reading goes on to work.
     ///
     /// # Errors
-    /// [`CloseError`] if the disk did not take everything within `timeout`.
-    pub fn close(&self, _timeout: Duration) -> Result<(), CloseError> {
-        {
-            let mut state = self.shared.lock();
-            state.closed = true;
-            state.want_sync = true;
-        }
-        self.shared.wake.notify_one();
-        if let Some(writer) = self.writer.lock().expect("no panic").take() {
+    /// [`CloseError`] if the disk did not take everything within `timeout`. If it hangs in the
+    /// middle of a write, the folder stays locked until it has come back.
+    pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
+        let deadline = Instant::now() + timeout;
+        self.queue.close(deadline);
+        // The last attempt may have begun just before the deadline.
+        let ended = self
+            .queue
+            .wait(deadline + Duration::from_millis(200), |state| state.ended);
+        let Some(entries) = ended else {
+            let entries = self.next_seq() - 1 - self.synced();
+            return Err(self.unclosed(entries));
+        };
+        if let Some(writer) = self.writer.lock().expect("joining does not panic").take() {
+            // A panic of the writer has been reported by the panic hook already.
             let _ = writer.join();
         }
-        self.lock.lock().expect("no panic").take();
-        Ok(())
+        match entries {
+            0 => Ok(()),
+            entries => Err(self.unclosed(entries)),
+        }
+    }
+
+    fn unclosed(&self, entries: u64) -> CloseError {
+        CloseError {
+            entries,
+            last_error: self.queue.lock().last_error.clone(),
+        }
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        let _ = self.close(Duration::from_secs(1));
-    }
-}
-
-/// Reads entries in sequence, also while the journal is written.
-#[derive(Debug)]
-pub struct Reader {
-    shared: Arc<Shared>,
-    next: u64,
-}
-
-impl Reader {
-    /// The next entry with its sequence, or `None` if it lies above `up_to` or is not written yet.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn next(&mut self, up_to: u64) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
-        if self.next > up_to.min(self.shared.lock().written) {
-            return Ok(None);
-        }
-        let entry = read(&self.shared, self.next)?;
-        self.next += 1;
-        Ok(Some((self.next - 1, entry)))
-    }
-}
-
-fn read(shared: &Shared, seq: u64) -> Result<Vec<u8>, ReadError> {
-    let (place, len) = {
-        let state = shared.lock();
-        if seq < state.low {
-            return Err(ReadError::Trimmed {
-                seq,
-                low_water: state.low,
-            });
-        }
-        let nth = usize::try_from(seq - state.first).expect("few entries");
-        *state.places.get(nth).ok_or(ReadError::NotWritten { seq })?
-    };
-    let mut entry = vec![0; len as usize];
-    shared
-        .file
-        .read_exact_at(&mut entry, place)
-        .map_err(|source| ReadError::Io { seq, source })?;
-    Ok(entry)
-}
-
-fn write(shared: &Shared, on_progress: &dyn Fn(&Progress)) {
-    let mut state = shared.lock();
-    loop {
-        if state.queue.is_empty() && state.closed {
-            return;
-        }
-        if state.queue.is_empty() && !state.want_sync {
-            state = shared.wake.wait(state).expect("no panic");
-            continue;
-        }
-        if !state.want_sync {
-            let waited = shared.wake.wait_timeout(state, shared.options.linger);
-            state = waited.expect("no panic").0;
-        }
-        let batch: Vec<_> = state.queue.drain(..).collect();
-        let sync = std::mem::take(&mut state.want_sync);
-        let (mut at, mut buffer, mut places) = (state.end, Vec::new(), Vec::new());
-        drop(state);
-        for entry in &batch {
-            let len = u32::try_from(entry.len()).expect("entries are bounded");
-            buffer.extend(len.to_le_bytes());
-            buffer.extend(crc32fast::hash(entry).to_le_bytes());
-            buffer.extend_from_slice(entry);
-            places.push((at + 8, len));
-            at += 8 + u64::from(len);
-        }
-        shared
-            .file
-            .write_all_at(&buffer, at - buffer.len() as u64)
-            .expect("the disk works");
-        if sync {
-            shared.file.sync_data().expect("the disk works");
-        }
-        state = shared.lock();
-        state.end = at;
-        state.places.extend(places);
-        state.written += batch.len() as u64;
-        state.queued_bytes -= batch.iter().map(|e| e.len() as u64).sum::<u64>();
-        if sync {
-            state.synced = state.written;
-            state.syncs += 1;
-            let progress = Progress {
-                synced: state.synced,
-                written: state.written,
-                failing: None,
-            };
-            drop(state);
-            on_progress(&progress);
-            shared.done.notify_all();
-            state = shared.lock();
-        }
+        // Whoever wants to know closes the journal before.
+        let _ = self.close(DROP_PATIENCE);
     }
 }
