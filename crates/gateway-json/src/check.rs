@@ -1,5 +1,6 @@
 //! The validator: one pass over the text, after which every walk may trust it.
 
+use crate::scan::string_special;
 use crate::value::Value;
 
 /// How deep arrays and objects may nest; the root is 1.
@@ -200,6 +201,7 @@ impl Checker<'_> {
     fn string(&mut self) -> Result<(), Error> {
         self.at += 1;
         loop {
+            self.at = string_special(self.bytes, self.at);
             match self.peek() {
                 None => return Err(self.error(ErrorKind::UnexpectedEnd)),
                 Some(b'"') => {
@@ -207,8 +209,7 @@ impl Checker<'_> {
                     return Ok(());
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => return Err(self.error(ErrorKind::ControlCharacter)),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.error(ErrorKind::ControlCharacter)),
             }
         }
     }

@@ -25,6 +25,7 @@
 
 mod check;
 mod edit;
+mod scan;
 mod text;
 mod value;
 

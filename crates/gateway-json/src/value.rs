@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::scan::{quote_or_backslash, structure};
 use crate::text::{LoneSurrogate, unescape};
 
 /// What a [`Value`] is.
@@ -289,7 +290,10 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 fn after_white_space(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\n', '\r'])
+    match text.as_bytes().first() {
+        Some(b' ' | b'\t' | b'\n' | b'\r') => text.trim_start_matches([' ', '\t', '\n', '\r']),
+        _ => text,
+    }
 }
 
 fn after_comma(text: &str) -> &str {
@@ -300,14 +304,14 @@ fn after_comma(text: &str) -> &str {
 /// The offset just past the string that begins at `start`.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    loop {
+        at = quote_or_backslash(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(_) => at += 2,
+            None => return bytes.len(),
         }
     }
-    bytes.len()
 }
 
 /// The offset just past the value that `bytes` begins with.
@@ -315,25 +319,25 @@ fn value_end(bytes: &[u8]) -> usize {
     match bytes.first() {
         Some(b'"') => string_end(bytes, 0),
         Some(b'{' | b'[') => {
-            let (mut at, mut depth) = (0, 0_usize);
-            while at < bytes.len() {
-                match bytes[at] {
-                    b'"' => {
+            let (mut at, mut depth) = (1, 1_usize);
+            loop {
+                at = structure(bytes, at);
+                match bytes.get(at) {
+                    Some(b'"') => {
                         at = string_end(bytes, at);
                         continue;
                     }
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' => {
+                    Some(b'{' | b'[') => depth += 1,
+                    Some(_) => {
                         depth -= 1;
                         if depth == 0 {
                             return at + 1;
                         }
                     }
-                    _ => {}
+                    None => return bytes.len(),
                 }
                 at += 1;
             }
-            bytes.len()
         }
         _ => bytes
             .iter()
@@ -345,8 +349,8 @@ fn value_end(bytes: &[u8]) -> usize {
 /// The integer that a number with a fraction or an exponent stands for, if it is one.
 fn integral(text: &str) -> Option<i64> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-        None => (text, 0),
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()),
+        None => (text, Some(0)),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let fraction = fraction.trim_end_matches('0');
@@ -359,7 +363,7 @@ fn integral(text: &str) -> Option<i64> {
     if digits.is_empty() {
         return Some(0);
     }
-    let shift = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let shift = exponent?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
     if shift >= 0 {
         // More than 19 digits cannot fit; this also bounds the zeros that are written out.
         if shift > 19 {

@@ -111,6 +111,7 @@ fn integers_are_read_however_they_are_written() {
     check("1.5e1", None, Some(15));
     check("120e-1", None, Some(12));
     check("0.0e99999", None, Some(0));
+    check("0e99999999999999999999", None, Some(0));
     check("0e-5", None, Some(0));
     check("4.5", None, None);
     check("5e-1", None, None);
