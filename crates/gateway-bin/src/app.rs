@@ -182,7 +182,8 @@ impl App {
             // Who sends the signal may not wait for the rest.
             proxy.journal_partials();
         };
-        server.run(&stop, self.drain_timeout, drain).await;
+        let cut = || proxy.interrupt();
+        server.run(&stop, self.drain_timeout, drain, cut).await;
         self.checks.abort();
 
         let end = async {
@@ -277,7 +278,7 @@ async fn restore_sampling_params(
     store: &dyn TraceStore,
     state: &State,
 ) -> Result<(), StartError> {
-    let read = ledger.read(|store| store.sampling_params()).await;
+    let read = ledger.read(TraceStore::sampling_params).await;
     let sessions = match read {
         Err(ReadError::Behind { lag }) => {
             tracing::warn!(
@@ -335,3 +336,6 @@ fn unix_now() -> f64 {
         .unwrap_or(Duration::ZERO)
         .as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! reported to the pool, which decides.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,17 +160,16 @@ async fn exchange(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
-    tokio::select! {
+    let mut response = pin!(sender.send_request(request));
+    let response = tokio::select! {
         biased;
-        response = sender.send_request(request) => match response {
-            Ok(response) => Ok(response.status().as_u16()),
-            Err(error) => Err(error.to_string()),
-        },
-        // Its error has reached the request, unless nothing was asked yet.
-        ended = connection => Err(match ended {
-            Ok(()) => "it closed the connection".to_owned(),
-            Err(error) => error.to_string(),
-        }),
+        response = &mut response => response,
+        // What the connection came to has reached the response.
+        _ended = connection => response.await,
+    };
+    match response {
+        Ok(response) => Ok(response.status().as_u16()),
+        Err(error) => Err(crate::chain(&error)),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use gateway_config::LogLevel;
 use tracing::level_filters::LevelFilter;
@@ -135,12 +135,18 @@ impl Write for Lines {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
+        let deadline = Instant::now() + LAST_LINES;
         let (done, written) = sync_channel(1);
-        if self.0.try_send(Message::Flush(done)).is_ok() {
-            match written.recv_timeout(LAST_LINES) {
-                Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        let mut flush = Message::Flush(done);
+        while let Err(TrySendError::Full(unsent)) = self.0.try_send(flush) {
+            if Instant::now() >= deadline {
+                return;
             }
+            flush = unsent;
+            std::thread::sleep(LAST_LINES / 50);
         }
+        // Lines that cannot be written in time have no reader.
+        let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 

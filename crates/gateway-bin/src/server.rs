@@ -99,8 +99,14 @@ impl<H: Handler> Server<H> {
 
     /// Serves until an end is asked for, then calls `drain` and goes on for as long as requests
     /// are under way, at most `patience`, or until the end is asked for again. What is under way
-    /// then is cut.
-    pub(crate) async fn run(mut self, stop: &Stop, patience: Duration, drain: impl FnOnce()) {
+    /// then is cut, right after `cut` was called.
+    pub(crate) async fn run(
+        mut self,
+        stop: &Stop,
+        patience: Duration,
+        drain: impl FnOnce(),
+        cut: impl FnOnce(),
+    ) {
         self.accept_until(stop.requested()).await;
         drain();
         let activity = Arc::clone(&self.activity);
@@ -121,6 +127,7 @@ impl<H: Handler> Server<H> {
                 requests = self.activity.count(),
                 "cutting what is still under way"
             );
+            cut();
         }
         self.connections.shutdown().await;
     }

@@ -302,7 +302,10 @@ fn workers(field: &Field<'_>, allow: &[Cidr]) -> Result<Vec<WorkerConfig>, Confi
             let same_url = worker.url.url() == earlier.url.url();
             let same_id = worker.worker_id.is_some() && worker.worker_id == earlier.worker_id;
             if same_url || same_id {
-                let what = if same_url { "url" } else { "worker_id" };
+                let what = match &worker.worker_id {
+                    Some(id) if !same_url => format!("worker_id {id:?}"),
+                    _ => format!("url {}", worker.url.url()),
+                };
                 return Err(item.error(format!("the same {what} as workers[{index}]")));
             }
         }
