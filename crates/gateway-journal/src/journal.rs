@@ -128,11 +128,10 @@ impl Journal {
             }
         };
         let shared = Arc::new(Shared::new(disk, recovered.layout, recovered.synced));
-        if recovered.created {
+        if recovered.created && !shared.layout().has_spare() {
             let first = Spare::wanted(&mut shared.layout());
-            first
-                .prepare(&shared)
-                .map_err(failed("cannot make the first segment"))?;
+            let made = first.prepare(&shared);
+            made.map_err(failed("cannot make the first segment"))?;
         }
         let log = Log::start(Arc::clone(&shared), recovered.start)
             .map_err(failed("cannot begin a segment"))?;

@@ -13,6 +13,8 @@ pub(crate) struct Window {
     /// How much is read at a time.
     step: usize,
     buffer: Vec<u8>,
+    /// How much of the buffer is of the file.
+    filled: usize,
     /// Where the buffer lies in the file.
     offset: u64,
 }
@@ -37,13 +39,14 @@ impl Window {
             file,
             step,
             buffer: Vec::new(),
+            filled: 0,
             offset: 0,
         }
     }
 
     /// Forgets what was read, because the file may have changed since.
     pub(crate) fn clear(&mut self) {
-        self.buffer.clear();
+        self.filled = 0;
     }
 
     /// `len` bytes from `offset`, or as many as the file has.
@@ -51,21 +54,21 @@ impl Window {
         let within = offset
             .checked_sub(self.offset)
             .and_then(|at| usize::try_from(at).ok())
-            .filter(|at| at.saturating_add(len) <= self.buffer.len());
+            .filter(|at| at.saturating_add(len) <= self.filled);
         let at = if let Some(at) = within {
             at
         } else {
             // One long entry must not keep its buffer for ever.
-            self.buffer.truncate(self.step.max(len));
-            self.buffer.shrink_to(self.step.max(len));
-            self.buffer.resize(self.step.max(len), 0);
+            let size = self.step.max(len);
+            if self.buffer.len() != size {
+                self.buffer = vec![0; size];
+            }
+            self.filled = 0;
             self.offset = offset;
-            let read = self.file.read_at(&mut self.buffer, offset);
-            self.buffer.truncate(*read.as_ref().unwrap_or(&0));
-            read?;
+            self.filled = self.file.read_at(&mut self.buffer, offset)?;
             0
         };
-        let end = self.buffer.len().min(at + len);
+        let end = self.filled.min(at + len);
         Ok(&self.buffer[at.min(end)..end])
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct QueueState {
     writer: WriterState,
     /// Since when the writer has been writing or syncing.
     pub(crate) busy_since: Option<Instant>,
+    /// How many wait for progress: to wake nobody costs as much as to wake somebody.
+    waiters: u32,
     /// Set by a close: until when the writer may try.
     pub(crate) closing: Option<Instant>,
     /// The writer has ended, and left so many entries behind.
@@ -79,6 +81,7 @@ impl Queue {
                 want_sync: false,
                 writer: WriterState::Busy,
                 busy_since: None,
+                waiters: 0,
                 closing: None,
                 ended: None,
                 failing: None,
@@ -157,7 +160,9 @@ impl Queue {
             if left.is_zero() {
                 return None;
             }
+            state.waiters += 1;
             state = wait(&self.progress, state, left);
+            state.waiters -= 1;
         }
     }
 }
@@ -335,9 +340,9 @@ impl<F: Fn(&Progress)> Writer<F> {
             written: self.shared.written.load(Ordering::Acquire),
             failing,
         });
-        // Through the lock, or a waiter that has just looked would miss it.
-        drop(self.queue.lock());
-        self.queue.progress.notify_all();
+        if self.queue.lock().waiters > 0 {
+            self.queue.progress.notify_all();
+        }
     }
 
     /// Has the next segment filled with zeros by a thread of its own, so that no sync waits for it.

@@ -61,7 +61,7 @@ fn run(ops: Vec<Op>, cuts: Vec<Cut>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn recovery_gives_what_was_synced_and_a_prefix_of_the_rest(
@@ -96,14 +96,14 @@ fn in_used_segments(seed: u64) -> Rig {
 #[test]
 fn a_cut_at_any_byte_of_what_was_not_synced() {
     let mut cuts = 0;
-    for seed in 0..3 {
+    for seed in 0..2 {
         let rig = in_used_segments(seed);
         for bytes in 0..=rig.disk.unsynced_bytes() {
             rig.check(Cut::After(bytes));
             cuts += 1;
         }
     }
-    assert!(cuts > 5_000, "{cuts} cuts");
+    assert!(cuts > 3_000, "{cuts} cuts");
 }
 
 #[test]
