@@ -15,6 +15,7 @@ mod requests;
 mod routes;
 mod startup;
 mod streams;
+mod workers;
 
 use serde_json::{Value, json};
 

@@ -135,50 +135,6 @@ async fn the_feed_pages_through_everything_once() {
 }
 
 #[tokio::test]
-async fn workers_come_and_go_while_calls_run() {
-    let (first, second) = (Upstream::vllm(), Upstream::vllm());
-    let gateway = Setup::new().start();
-    let reply = gateway.chat("s", say("nobody")).await;
-    assert_eq!(reply.status, 404);
-    let added = gateway
-        .post("/admin/workers", &json!({"url": first.url()}))
-        .await;
-    let id = added["worker_id"].as_str().expect("an id").to_owned();
-    assert_eq!(added["api_path"], "/v1");
-    // The same URL again is the same worker; a path in it is its api_path.
-    let again = format!("{}/v1", first.url());
-    let again = gateway.post("/admin/workers", &json!({"url": again})).await;
-    assert_eq!(again["worker_id"], id.as_str());
-    assert_eq!(
-        gateway.get("/admin/workers").await.as_array().map(Vec::len),
-        Some(1)
-    );
-    gateway.chat("s", say("first")).await.expect(200);
-    assert_eq!(first.received().len(), 1);
-
-    gateway
-        .post("/admin/workers", &json!({"url": second.url()}))
-        .await;
-    // Adding a worker moves no running session.
-    gateway.chat("s", say("still first")).await.expect(200);
-    assert_eq!(first.received().len(), 2);
-    gateway
-        .call(&format!("DELETE /admin/workers/{id}"), &[], "")
-        .await
-        .expect(200);
-    gateway
-        .call(&format!("DELETE /admin/workers/{id}"), &[], "")
-        .await
-        .expect(404);
-    gateway.chat("s", say("second")).await.expect(200);
-    assert_eq!(second.received().len(), 1);
-    let bad = gateway
-        .call("POST /admin/workers", &[], r#"{"url":"file:///etc"}"#)
-        .await;
-    assert_eq!(bad.status, 400, "{}", bad.text());
-}
-
-#[tokio::test]
 async fn flush_means_durable_and_stored() {
     let upstream = Upstream::vllm();
     let gateway = Gateway::over(&upstream);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -77,6 +78,8 @@ struct Shared {
     handler: Box<Handler>,
     received: Mutex<Vec<Received>>,
     count: watch::Sender<usize>,
+    checks: watch::Sender<usize>,
+    healthy: AtomicBool,
 }
 
 impl Shared {
@@ -89,7 +92,8 @@ impl Shared {
 }
 
 /// A server on a free port of loopback, on a thread of its own; it ends when
-/// it is dropped. `GET /health` is answered with 200 and is not recorded.
+/// it is dropped. `GET /health` is answered with 200 (or 500, as
+/// [`Upstream::set_healthy`] has it), counted, and not recorded.
 pub struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -110,6 +114,8 @@ impl Upstream {
             handler: Box::new(handler),
             received: Mutex::default(),
             count: watch::Sender::new(0),
+            checks: watch::Sender::new(0),
+            healthy: AtomicBool::new(true),
         });
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&shared);
@@ -181,6 +187,19 @@ impl Upstream {
         let reached = watch.wait_for(|received| *received >= count);
         let _ = within("requests at the upstream", reached).await;
     }
+
+    /// Whether its health path answers well from now on.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.shared.healthy.store(healthy, Ordering::SeqCst);
+    }
+
+    /// Waits for so many more health checks.
+    pub async fn wait_for_checks(&self, more: usize) {
+        let mut watch = self.shared.checks.subscribe();
+        let wanted = *watch.borrow() + more;
+        let reached = watch.wait_for(|checks| *checks >= wanted);
+        let _ = within("health checks", reached).await;
+    }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -221,8 +240,12 @@ async fn serve(stream: TcpStream, connection: usize, shared: &Shared) -> io::Res
             connection,
         };
         if request.method() == "GET" && request.target() == "/health" {
-            let healthy = Script::whole("200 OK", &[], "");
-            play(&mut wire, healthy).await?;
+            let status = match shared.healthy.load(Ordering::SeqCst) {
+                true => "200 OK",
+                false => "500 Not Well",
+            };
+            play(&mut wire, Script::whole(status, &[], "")).await?;
+            shared.checks.send_modify(|checks| *checks += 1);
             continue;
         }
         let script = (shared.handler)(&request);
