@@ -117,6 +117,9 @@ pub(crate) async fn run(load: Load) -> Result<Seen, String> {
         .await?;
     let seconds = started.elapsed().as_secs_f64();
     let tally = tally.borrow();
+    if tally.times.is_empty() {
+        return Err(format!("none of {} calls went through", tally.failures));
+    }
     let mut latencies: Vec<f64> = Vec::new();
     let mut firsts: Vec<f64> = Vec::new();
     for (latency, first) in &tally.times {
