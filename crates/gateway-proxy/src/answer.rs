@@ -104,17 +104,22 @@ impl Proxy {
             }
         };
         let body = read.into_bytes();
+        // Python servers write NaN and Infinity, and their replies are edited all the same.
+        let root = parse(&body, Dialect::Python);
         let cut = cut.or_else(|| {
-            let cut = framing == Framing::Close && parse(&body, Dialect::Python).is_err();
+            let cut = framing == Framing::Close && root.is_err();
             cut.then(|| Failure::new(FailureKind::Reset, "the body is incomplete"))
         });
         if let Some(failure) = cut {
             return self.broken(&failure, call).await;
         }
-        let edited = sent.strip.whole(&body);
+        let edited = root.ok().and_then(|root| sent.strip.whole(&body, root));
         let parts = reply_parts(inbound, &sent, call.as_ref(), edited.is_some());
-        let body = edited.map_or(body, Bytes::from);
-        let ended = call.and_then(|call| call.finish(End::Eof));
+        let ended = call.and_then(|call| match root {
+            Ok(root) => call.finish_parsed(root),
+            Err(_) => call.finish(End::Eof),
+        });
+        let body = edited.map_or_else(|| body.clone(), Bytes::from);
         if let Some((_, receipt)) = ended
             && receipt.await.is_err()
             && self.strict

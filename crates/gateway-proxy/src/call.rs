@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use gateway_json::Value;
 use gateway_state::State;
 use gateway_store::{Ledger, Receipt};
 use gateway_trace::{Attempt, End, EventKind, Json, Outcome, Recorder, Reply, ReplyHead};
@@ -39,7 +40,7 @@ impl OpenCalls {
     pub(crate) fn interrupt(&self) {
         let open: Vec<Arc<Shared>> = lock(&self.open).drain().map(|(_, call)| call).collect();
         for call in open {
-            drop(call.finish(End::Interrupted));
+            drop(call.end(|recorder, now| recorder.finish(End::Interrupted, now)));
         }
     }
 }
@@ -148,6 +149,14 @@ impl OpenCall {
         }
     }
 
+    /// Bytes of a stream have come, be they a whole event or not.
+    pub(crate) fn arrived(&self) {
+        let now = self.shared.now_ms();
+        if let Some(live) = lock(&self.shared.live).as_mut() {
+            live.recorder.arrived(now);
+        }
+    }
+
     /// One event of a stream; tells whether it completes the reply for its reader.
     pub(crate) fn event(&self, name: Option<&[u8]>, data: &[u8]) -> EventKind {
         let now = self.shared.now_ms();
@@ -156,10 +165,20 @@ impl OpenCall {
             .map_or(EventKind::Data, |live| live.recorder.event(name, data, now))
     }
 
+    /// Ends the call as [`finish`](Self::finish) does, with the reply's body parsed already:
+    /// `root` is the root of all that was pushed.
+    pub(crate) fn finish_parsed(&self, root: Value<'_>) -> Option<(Outcome, Receipt)> {
+        self.end(|recorder, now| recorder.finish_parsed(root, End::Eof, now))
+    }
+
     /// Ends the call: hands its record to the journal and returns the receipt to wait for.
     /// `None` if it had ended before.
     pub(crate) fn finish(&self, end: End) -> Option<(Outcome, Receipt)> {
-        let ended = self.shared.finish(end)?;
+        self.end(|recorder, now| recorder.finish(end, now))
+    }
+
+    fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Receipt)> {
+        let ended = self.shared.end(end)?;
         lock(&self.calls.open).remove(&self.id);
         Some(ended)
     }
@@ -173,9 +192,9 @@ impl Drop for OpenCall {
 }
 
 impl Shared {
-    fn finish(&self, end: End) -> Option<(Outcome, Receipt)> {
+    fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Receipt)> {
         let live = lock(&self.live).take()?;
-        let reply = live.recorder.finish(end, self.now_ms());
+        let reply = end(live.recorder, self.now_ms());
         let reply = live.answer.complete(reply, self.state.weight_version());
         let outcome = reply.meta.outcome;
         Some((outcome, self.ledger.finish(&self.trace_id, &reply)))

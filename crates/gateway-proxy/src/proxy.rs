@@ -64,11 +64,12 @@ impl Proxy {
     /// The answer for a request that is not served, counted and logged.
     #[must_use]
     pub fn refuse(&self, error: ApiError) -> Response<Body> {
+        // A message may quote what the client sent: `?` escapes it.
         tracing::info!(
             status = error.status(),
             code = error.code(),
-            "refused: {}",
-            error.message()
+            message = ?error.message(),
+            "refused"
         );
         self.state.counters().refuse(error.reason());
         error
@@ -134,6 +135,7 @@ impl Proxy {
         let mut meta = CallMeta::new(trace_id.clone(), endpoint, unix_now());
         meta.identity = identity.clone();
         meta.stream = inbound.stream;
+        meta.model.clone_from(&inbound.own_model);
         meta.principal = inbound.head.principal.name().map(str::to_owned);
         meta.client = inbound.client();
         meta.instance_id = self.ledger.instance_id().to_owned();

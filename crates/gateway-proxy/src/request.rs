@@ -43,7 +43,10 @@ pub(crate) struct Inbound<'p> {
     pub(crate) identity: Identity,
     /// The client's own session header, where one was sent.
     pub(crate) session_header: Option<SessionHeader>,
-    pub(crate) model: Option<String>,
+    /// The model that the client named.
+    pub(crate) own_model: Option<String>,
+    /// The model that routing goes by: the pinned one, else the client's.
+    model: Option<String>,
     pub(crate) stream: bool,
 }
 
@@ -135,7 +138,8 @@ impl<'p> Head<'p> {
         let own_model = member("model").and_then(Value::as_str).map(Cow::into_owned);
         let pinned = live.model.clone().filter(|_| self.names_model);
         Ok(Inbound {
-            model: pinned.or(own_model),
+            model: pinned.or_else(|| own_model.clone()),
+            own_model,
             stream: member("stream").is_some_and(truthy),
             head: self,
             body,

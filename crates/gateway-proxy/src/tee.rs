@@ -195,6 +195,9 @@ impl Tee {
             passed,
         } = events;
         let call = self.call.as_ref();
+        if let Some(call) = call {
+            call.arrived();
+        }
         decoder.push(chunk, &mut |event| {
             pass_event(&event, std::mem::take(passed), rules, call, &mut out);
         });
@@ -283,7 +286,14 @@ fn pass_event(
                 Stripped::Dropped => return,
             }
         }
-        None => event.raw.slice(passed..),
+        None => {
+            if event.unread
+                && let Some(call) = call
+            {
+                call.push(&event.raw);
+            }
+            event.raw.slice(passed..)
+        }
     };
     if kind != EventKind::Data
         && let Some((_, receipt)) = call.and_then(|call| call.finish(End::Eof))
