@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -153,6 +153,7 @@ impl<H: Handler> Server<H> {
     }
 
     fn serve(&mut self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let peer = seen_as(peer, stream.local_addr().ok());
         let handler = Arc::clone(&self.handler);
         let http = self.http.clone();
         let closing = self.closing.subscribe();
@@ -199,6 +200,16 @@ async fn accept(
         .expect("the semaphore is never closed");
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
+}
+
+/// Who the peer is to the rules about who may ask: a connection from the machine to one of its own
+/// addresses has that address on both ends, and is as good as one over loopback.
+fn seen_as(peer: SocketAddr, own: Option<SocketAddr>) -> SocketAddr {
+    let mut peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    if own.is_some_and(|own| own.ip().to_canonical() == peer.ip()) {
+        peer.set_ip(IpAddr::from([127, 0, 0, 1]));
+    }
+    peer
 }
 
 /// Speaks HTTP on one connection until it ends.

@@ -173,6 +173,24 @@ async fn reply(stream: &mut TcpStream, end: &str) -> String {
     all
 }
 
+#[test]
+fn the_machine_s_own_address_is_as_good_as_loopback() {
+    for (peer, own, expected) in [
+        ("203.0.113.7:5000", "203.0.113.7:9090", "127.0.0.1:5000"),
+        (
+            "[::ffff:203.0.113.7]:5000",
+            "203.0.113.7:9090",
+            "127.0.0.1:5000",
+        ),
+        ("203.0.113.8:5000", "203.0.113.7:9090", "203.0.113.8:5000"),
+        ("[2001:db8::1]:5000", "[2001:db8::1]:9090", "127.0.0.1:5000"),
+        ("[::ffff:10.0.0.1]:5000", "10.0.0.2:9090", "10.0.0.1:5000"),
+    ] {
+        let seen = seen_as(peer.parse().unwrap(), own.parse().ok());
+        assert_eq!(seen, expected.parse().unwrap(), "{peer} {own}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_serves_one_request_after_the_other() {
     let running = start(10).await;
