@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -53,17 +54,24 @@ impl Stop {
     }
 }
 
-/// Lets SIGTERM and SIGINT end the gateway.
+/// Lets SIGTERM and SIGINT end the gateway, from a thread of their own: signals that arrive while
+/// nobody looks count as one, and a busy gateway must not take the second one for the first.
 ///
 /// # Errors
 ///
-/// If the signals cannot be listened to.
+/// If the signals cannot be listened to, or no thread can be started.
 pub fn on_signals(stop: &Stop) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let (mut terminate, mut interrupt, mut hang_up) = {
+        let _within = runtime.enter();
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        )
+    };
     let stop = stop.clone();
-    tokio::spawn(async move {
+    let listen = async move {
         loop {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -76,6 +84,9 @@ pub fn on_signals(stop: &Stop) -> io::Result<()> {
             tracing::info!("{name}: ending");
             stop.request();
         }
-    });
+    };
+    std::thread::Builder::new()
+        .name("rllm-signals".to_owned())
+        .spawn(move || runtime.block_on(listen))?;
     Ok(())
 }
