@@ -122,22 +122,26 @@ enum Purpose {
 fn conditions(filter: &TraceFilter, purpose: Purpose) -> Conditions {
     let mut conditions = Conditions::default();
     let mut leads = "";
-    let equal = [
-        ("t.session_id = ?", &filter.session_id),
-        ("t.run_id = ?", &filter.run_id),
-        ("t.harness = ?", &filter.harness),
-        ("t.model = ?", &filter.model),
-    ];
-    for (sql, value) in equal {
+    let mut add = |sql: &str, value: Option<Value>| {
         if value.is_some() {
-            conditions.add(format!("{leads}{sql}"), value.clone());
+            conditions.add(format!("{leads}{sql}"), value);
             leads = "+";
         }
-    }
-    if filter.has_error.is_some() {
-        conditions.add(format!("{leads}t.has_error = ?"), filter.has_error);
-        leads = "+";
-    }
+    };
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    let has_error = |wanted| {
+        filter
+            .has_error
+            .filter(|&flag| flag == wanted)
+            .map(Value::from)
+    };
+    add("t.session_id = ?", text(&filter.session_id));
+    // Errors are few; what is no error is nearly all.
+    add("t.has_error = ?", has_error(true));
+    add("t.run_id = ?", text(&filter.run_id));
+    add("t.harness = ?", text(&filter.harness));
+    add("t.model = ?", text(&filter.model));
+    add("t.has_error = ?", has_error(false));
     if purpose == Purpose::Page {
         // The latency index is in no useful order for a page.
         leads = "+";

@@ -1,0 +1,156 @@
+//! Any sequence of calls, deletions, locks and restarts leaves what a plain model says.
+
+use proptest::prelude::*;
+
+use super::{admit, change_or_give_up, delete, listed, open, reply, store};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Admit { session: usize },
+    Finish { nth: usize },
+    Partial { nth: usize },
+    Delete { session: usize },
+    Read { session: usize },
+    Lock,
+    Restart,
+}
+
+const SESSIONS: [&str; 2] = ["s", "t"];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..2usize).prop_map(|session| Step::Admit { session }),
+        5 => any::<usize>().prop_map(|nth| Step::Finish { nth }),
+        1 => any::<usize>().prop_map(|nth| Step::Partial { nth }),
+        1 => (0..2usize).prop_map(|session| Step::Delete { session }),
+        1 => (0..2usize).prop_map(|session| Step::Read { session }),
+        1 => Just(Step::Lock),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A call as the model knows it.
+struct Known {
+    id: String,
+    session: usize,
+    /// What a listing shows of it; nothing for an open call.
+    shown: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Model {
+    calls: Vec<Known>,
+    /// Calls that were deleted while open: their end must change nothing.
+    overtaken: Vec<String>,
+}
+
+impl Model {
+    fn open(&self) -> Vec<String> {
+        let open = self.calls.iter().filter(|call| call.shown.is_none());
+        open.map(|call| call.id.clone())
+            .chain(self.overtaken.iter().cloned())
+            .collect()
+    }
+
+    fn finish(&mut self, id: &str) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.id == id) {
+            call.shown = Some("completed");
+        }
+        self.overtaken.retain(|other| other != id);
+    }
+
+    fn delete(&mut self, session: usize) {
+        let doomed = self.calls.extract_if(.., |call| call.session == session);
+        let open = doomed.filter(|call| call.shown.is_none());
+        self.overtaken.extend(open.map(|call| call.id));
+    }
+
+    fn restart(&mut self) {
+        self.overtaken.clear();
+        for call in &mut self.calls {
+            call.shown = call.shown.or(Some("interrupted"));
+        }
+    }
+
+    fn listed(&self, session: usize) -> String {
+        let of_session = self.calls.iter().filter(|call| call.session == session);
+        let shown = of_session.filter_map(|call| Some(format!("{}:{}", call.id, call.shown?)));
+        shown.collect::<Vec<_>>().join(" ")
+    }
+}
+
+async fn run(steps: Vec<Step>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store();
+    let mut ledger = open(folder.path(), &store);
+    let mut model = Model::default();
+    let mut locked = false;
+    for (n, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Admit { session } => {
+                let id = format!("t{n}");
+                admit(&ledger, &id, SESSIONS[session]).await;
+                model.calls.push(Known {
+                    id,
+                    session,
+                    shown: None,
+                });
+            }
+            Step::Finish { nth } => {
+                let open = model.open();
+                if let Some(id) = open.get(nth % open.len().max(1)) {
+                    ledger.finish(id, &reply()).await.unwrap();
+                    model.finish(id);
+                }
+            }
+            Step::Partial { nth } => {
+                let open = model.open();
+                if let Some(id) = open.get(nth % open.len().max(1)) {
+                    ledger.partial(id, &reply());
+                }
+            }
+            Step::Delete { session } => {
+                let changed = change_or_give_up(&ledger, delete(SESSIONS[session]), locked).await;
+                assert_eq!(changed.is_err(), locked);
+                model.delete(session);
+            }
+            Step::Read { session } => {
+                if !locked {
+                    assert_eq!(
+                        listed(&ledger, SESSIONS[session]).await,
+                        model.listed(session)
+                    );
+                }
+            }
+            Step::Lock => {
+                locked = !locked;
+                store.lock(locked);
+            }
+            Step::Restart => {
+                drop(ledger);
+                ledger = open(folder.path(), &store);
+                model.restart();
+            }
+        }
+        let counters = ledger.counters();
+        let all = counters.persisted + counters.deleted + counters.in_flight;
+        assert_eq!(counters.accepted, all);
+    }
+    store.lock(false);
+    drop(ledger);
+    let ledger = open(folder.path(), &store);
+    model.restart();
+    for (session, name) in SESSIONS.iter().enumerate() {
+        assert_eq!(listed(&ledger, name).await, model.listed(session));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_ledger_keeps_its_promise(steps in prop::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(run(steps));
+    }
+}
