@@ -297,12 +297,11 @@ impl Journal {
     /// Waits until `seq` is durable. `false` if it was not after `timeout`, or if the journal was
     /// closed without it.
     pub fn wait_synced(&self, seq: u64, timeout: Duration) -> bool {
-        let done = || self.synced() >= seq;
         let found = self.queue.wait(Instant::now() + timeout, |state| {
-            let over = state.ended.is_some();
-            (done() || over).then(done)
+            let done = state.synced >= seq;
+            (done || state.ended.is_some()).then_some(done)
         });
-        found.unwrap_or_else(done)
+        found.unwrap_or(false)
     }
 
     /// Refuses further entries, makes everything durable, ends the writer's thread and unlocks the

@@ -55,6 +55,10 @@ struct Run {
     end_offset: u64,
 }
 
+/// No more generations than this can have begun without a header that tells of them; a higher
+/// number is garbage.
+const UNKNOWN_GENERATIONS: u64 = 1 << 32;
+
 /// How far the evidence goes.
 #[derive(Debug)]
 struct Proof {
@@ -87,8 +91,7 @@ pub(crate) fn recover(
         what: "cannot read the segments",
         source,
     };
-    let mut segments = Vec::new();
-    let mut idle = Vec::new();
+    let mut files = Vec::new();
     let mut next_number = 1;
     let mut unfinished = Vec::new();
     let mut proof = Proof {
@@ -110,10 +113,19 @@ pub(crate) fn recover(
         let io = disk.open(&name).map_err(failed)?;
         let len = page_up(io.length().map_err(failed)?);
         let file = Arc::new(SegmentFile { name, io, len });
-        let damage = proof.damage.len();
         let header = read_header(&file, folder, &mut proof)?;
-        let spoilt = proof.damage.len() > damage;
-        match header {
+        files.push((file, header));
+    }
+    let mut segments = Vec::new();
+    let mut idle = Vec::new();
+    for (file, found) in files {
+        let spoilt = found.hint.is_some_and(|generation| {
+            generation < proof.generation.saturating_add(UNKNOWN_GENERATIONS)
+        });
+        if spoilt {
+            (proof.damage).push(format!("the header of {} does not hold", file.name));
+        }
+        match found.best {
             Some((slot, header)) => segments.push(Segment {
                 file,
                 slot,
@@ -145,13 +157,14 @@ pub(crate) fn recover(
     }
     proof.synced = proof.synced.max(proof.low_water - 1);
 
-    for nth in 0..segments.len() {
-        let next_first = (segments.get(nth + 1)).map(|next| next.header.first_seq);
-        // What lies below the low-water mark need not even be looked at.
-        if next_first.is_none_or(|next| next > proof.low_water) {
-            let runs = scan(&segments[nth], next_first, &mut proof).map_err(failed)?;
-            segments[nth].runs = runs;
+    let mut limit = u64::MAX;
+    for nth in (0..segments.len()).rev() {
+        // What lies below the low-water mark, or does not count any more, need not be looked at.
+        if limit > proof.low_water {
+            let next_first = (segments.get(nth + 1)).map(|next| next.header.first_seq);
+            segments[nth].runs = scan(&segments[nth], next_first, &mut proof).map_err(failed)?;
         }
+        limit = limit.min(segments[nth].header.carries_to);
     }
     let (extents, lost, end) = chain(&segments, &proof);
     let fresh = (lost.iter()).any(|range| range.end > proof.accepted);
@@ -212,12 +225,16 @@ pub(crate) fn recover(
     })
 }
 
-/// The valid header of the higher generation, with its slot; `None` for a file never used.
-fn read_header(
-    file: &SegmentFile,
-    folder: &Path,
-    proof: &mut Proof,
-) -> Result<Option<(u8, Header)>, OpenError> {
+/// What the headers of a file say.
+#[derive(Debug)]
+struct Headers {
+    /// The valid one of the higher generation, with its slot; `None` if the file was never used.
+    best: Option<(u8, Header)>,
+    /// One header does not hold, and the first entry seems to be of this later generation.
+    hint: Option<u64>,
+}
+
+fn read_header(file: &SegmentFile, folder: &Path, proof: &mut Proof) -> Result<Headers, OpenError> {
     let failed = |source| OpenError::Io {
         folder: folder.to_owned(),
         what: "cannot read the segments",
@@ -250,17 +267,18 @@ fn read_header(
             }
         }
     }
+    let mut hint = None;
     if broken {
         // A header is durable before its first entry is written. So if an entry bears a higher
         // generation than any header, a durable header was spoilt; if none does, this header was
         // being written when the power went, and what the segment held before still counts.
         let known = best.map_or(0, |(_, header)| header.generation);
         let first = window.head(ENTRIES_AT).map_err(failed)?;
-        if first.is_some_and(|first| first.generation > known) {
-            (proof.damage).push(format!("the header of {} does not hold", file.name));
-        }
+        hint = first
+            .map(|first| first.generation)
+            .filter(|&generation| generation > known);
     }
-    Ok(best)
+    Ok(Headers { best, hint })
 }
 
 /// The entries of a segment. `next_first` is the first sequence of the segment begun after it.

@@ -41,6 +41,8 @@ pub(crate) struct QueueState {
     /// Bytes of all entries that are held in memory, written or not.
     pub(crate) held_bytes: u64,
     pub(crate) next_seq: u64,
+    /// The highest sequence that is durable, as far as it has been told.
+    pub(crate) synced: u64,
     /// When the oldest of `entries` came.
     oldest: Option<Instant>,
     want_sync: bool,
@@ -77,6 +79,7 @@ impl Queue {
                 waiting_bytes: 0,
                 held_bytes: 0,
                 next_seq,
+                synced: next_seq - 1,
                 oldest: None,
                 want_sync: false,
                 writer: WriterState::Busy,
@@ -211,16 +214,15 @@ impl<F: Fn(&Progress)> Writer<F> {
         let mut trouble: Option<Trouble> = None;
         loop {
             let task = self.next_task(trouble.as_ref().map(|trouble| trouble.retry_at));
-            let synced = self.shared.synced.load(Ordering::Acquire);
             let result = self.attempt(task.batch, task.sync || trouble.is_some());
-            // Even a failed attempt may have filled a segment and synced it.
-            self.queue.lock().held_bytes -= self.log.take_freed();
+            let moved = self.note_progress();
             match result {
                 Ok(()) => {
-                    let recovered = trouble.take().is_some();
-                    let moved = self.shared.synced.load(Ordering::Acquire) > synced;
-                    self.note_success(moved);
-                    if moved || recovered {
+                    let over = trouble.take().is_some();
+                    if over {
+                        self.queue.lock().failing = None;
+                    }
+                    if moved || over {
                         self.tell(None);
                     }
                     self.prepare_spare();
@@ -304,10 +306,17 @@ impl<F: Fn(&Progress)> Writer<F> {
         Ok(())
     }
 
-    fn note_success(&self, synced: bool) {
+    /// Notes what has become durable, and whether there is any. Even a failed attempt may have
+    /// filled a segment and synced it.
+    fn note_progress(&mut self) -> bool {
+        let freed = self.log.take_freed();
+        let synced = self.shared.synced.load(Ordering::Acquire);
         let mut state = self.queue.lock();
-        state.failing = None;
-        state.syncs += u64::from(synced);
+        let moved = synced > state.synced;
+        state.held_bytes -= freed;
+        state.synced = synced;
+        state.syncs += u64::from(moved);
+        moved
     }
 
     fn note_failure(&self, before: Option<Trouble>, error: &io::Error) -> Trouble {

@@ -15,6 +15,8 @@ enum Op {
     FailWrites(u32),
     FailSyncs(u32),
     Cut(Cut),
+    /// The power goes after so many changes of the disk, wherever that is.
+    CutAfter(u64, Cut),
 }
 
 fn cut() -> impl Strategy<Value = Cut> {
@@ -40,11 +42,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1..4_u32).prop_map(Op::FailWrites),
         1 => (1..4_u32).prop_map(Op::FailSyncs),
         3 => cut().prop_map(Op::Cut),
+        3 => (0..12_u64, cut()).prop_map(|(changes, cut)| Op::CutAfter(changes, cut)),
     ]
 }
 
 fn run(ops: Vec<Op>, cuts: Vec<Cut>) {
     let mut rig = Rig::new();
+    let mut how = Cut::Kill;
     for op in ops {
         match op {
             Op::Write(lens, sync) => rig.write(&lens, sync),
@@ -53,7 +57,12 @@ fn run(ops: Vec<Op>, cuts: Vec<Cut>) {
             Op::FailWrites(count) => rig.disk.fail_writes(count),
             Op::FailSyncs(count) => rig.disk.fail_syncs(count),
             Op::Cut(cut) => rig.crash(cut),
+            Op::CutAfter(changes, cut) => {
+                rig.disk.power_off_after(changes);
+                how = cut;
+            }
         }
+        rig.power_on(how);
     }
     for cut in cuts {
         rig.check(cut);
@@ -117,8 +126,31 @@ fn ten_thousand_cuts_with_lost_and_garbled_sectors() {
 }
 
 #[test]
-fn a_cut_during_the_recovery_from_a_cut() {
-    for seed in 0..300 {
+fn a_cut_at_any_moment_of_the_recovery_from_a_cut() {
+    let mut moments = 0;
+    for seed in 0..40 {
+        let rig = in_used_segments(seed);
+        for first in [Cut::Kill, Cut::After(700), Cut::Sectors(seed)] {
+            for second in [
+                Cut::Kill,
+                Cut::After(0),
+                Cut::After(5_000),
+                Cut::Sectors(seed),
+            ] {
+                let mut changes = 0;
+                while !rig.check_twice(first, changes, second) {
+                    changes += 1;
+                }
+                moments += changes;
+            }
+        }
+    }
+    assert!(moments > 1_500, "{moments} moments");
+}
+
+#[test]
+fn recovery_upon_recovery() {
+    for seed in 0..60 {
         let mut rig = in_used_segments(seed);
         for again in 0..4 {
             rig.crash(Cut::Sectors(seed * 7 + again));

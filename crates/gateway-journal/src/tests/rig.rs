@@ -24,14 +24,22 @@ pub(crate) fn wanted() -> Wanted {
 
 /// Opens whatever is on the disk.
 pub(crate) fn open(disk: &SimDisk, wanted: Wanted) -> Result<(Arc<Shared>, Log), OpenError> {
+    try_open(disk, wanted).map(|opened| opened.expect("the disk works"))
+}
+
+/// The same, where the power may go before it is done: then there is no journal.
+pub(crate) fn try_open(
+    disk: &SimDisk,
+    wanted: Wanted,
+) -> Result<Option<(Arc<Shared>, Log)>, OpenError> {
     let recovered = recover(disk, Path::new("sim"), wanted)?;
     let shared = Arc::new(Shared::new(
         Arc::new(disk.clone()),
         recovered.layout,
         recovered.synced,
     ));
-    let log = Log::start(Arc::clone(&shared), recovered.start).expect("the disk works");
-    Ok((shared, log))
+    let log = Log::start(Arc::clone(&shared), recovered.start);
+    Ok(log.ok().map(|log| (shared, log)))
 }
 
 /// Everything that can be read from sequence `from` on.
@@ -81,6 +89,13 @@ impl Rig {
         self.attempt(batch, sync);
     }
 
+    /// Ends everything if the power is off, and goes on with what is found.
+    pub(crate) fn power_on(&mut self, cut: Cut) {
+        if self.disk.is_off() {
+            self.crash(cut);
+        }
+    }
+
     pub(crate) fn attempt(&mut self, mut batch: VecDeque<Entry>, mut sync: bool) {
         for _ in 0..100 {
             let written = self.log.write(std::mem::take(&mut batch));
@@ -88,6 +103,9 @@ impl Rig {
                 .and_then(|()| if sync { self.log.sync() } else { Ok(()) })
                 .is_ok()
             {
+                return;
+            }
+            if self.disk.is_off() {
                 return;
             }
             self.log.give_up();
@@ -114,7 +132,24 @@ impl Rig {
 
     /// Checks what would be found after a cut.
     pub(crate) fn check(&self, cut: Cut) -> (SimDisk, Arc<Shared>, Log) {
-        let disk = self.disk.after(cut);
+        self.check_disk(self.disk.after(cut), cut)
+    }
+
+    /// Checks what would be found after a cut, a recovery cut short after so many changes, and
+    /// another one. Gives whether the recovery came to its end.
+    pub(crate) fn check_twice(&self, first: Cut, changes: u64, second: Cut) -> bool {
+        let disk = self.disk.after(first);
+        disk.power_off_after(changes);
+        let opened = try_open(&disk, wanted());
+        let done = opened.unwrap_or_else(|error| panic!("{first:?} is taken for damage: {error}"));
+        self.check_disk(
+            disk.after(second),
+            if let Cut::Kill = first { second } else { first },
+        );
+        done.is_some()
+    }
+
+    fn check_disk(&self, disk: SimDisk, cut: Cut) -> (SimDisk, Arc<Shared>, Log) {
         let (shared, log) = open(&disk, wanted())
             .unwrap_or_else(|error| panic!("{cut:?} is taken for damage: {error}"));
         let low_water = shared.layout().low_water;

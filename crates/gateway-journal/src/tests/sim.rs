@@ -38,6 +38,22 @@ struct State {
     fail_syncs: u32,
     full: bool,
     reads: u64,
+    /// So many changes more, and the power is off.
+    left: Option<u64>,
+}
+
+impl State {
+    /// Counts a change; an error if the power is off.
+    fn change(&mut self) -> io::Result<()> {
+        match &mut self.left {
+            Some(0) => Err(io::Error::other("the power is off")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The disk.
@@ -93,6 +109,15 @@ impl SimDisk {
     /// it: what Linux does.
     pub(crate) fn fail_syncs(&self, count: u32) {
         self.lock().fail_syncs = count;
+    }
+
+    /// After so many changes no more reach the disk.
+    pub(crate) fn power_off_after(&self, changes: u64) {
+        self.lock().left = Some(changes);
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.lock().left == Some(0)
     }
 
     /// Whether there is room for anything that is not there yet.
@@ -255,6 +280,7 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.lock();
+        state.change()?;
         if state.full {
             return Err(full());
         }
@@ -269,18 +295,22 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
+        state.change()?;
         let id = state.names.remove(from).ok_or_else(|| missing(from))?;
         state.names.insert(to.to_owned(), id);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let removed = self.lock().names.remove(name);
+        let mut state = self.lock();
+        state.change()?;
+        let removed = state.names.remove(name);
         removed.map(|_| ()).ok_or_else(|| missing(name))
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.lock();
+        state.change()?;
         state.durable_names = state.names.clone();
         Ok(())
     }
@@ -303,6 +333,7 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
+        state.change()?;
         state.clock += 1;
         let clock = state.clock;
         let grows = offset as usize + bytes.len() > state.files[self.id].seen.len();
@@ -324,6 +355,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
+        state.change()?;
         let fails = state.fail_syncs > 0;
         state.fail_syncs = state.fail_syncs.saturating_sub(1);
         let file = &mut state.files[self.id];
