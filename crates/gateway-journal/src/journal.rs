@@ -144,7 +144,8 @@ impl Journal {
             linger: options.linger,
             unsynced_limit: options.queue_bytes / 4,
             on_progress,
-            _lock: lock,
+            lock: lock.map(Arc::new),
+            preparing: None,
         };
         let writer = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -341,7 +342,9 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // Whoever wants to know closes the journal before.
-        let _ = self.close(DROP_PATIENCE);
+        if self.queue.lock().closing.is_none() {
+            // Whoever wants to know whether it succeeds closes the journal before.
+            let _ = self.close(DROP_PATIENCE);
+        }
     }
 }

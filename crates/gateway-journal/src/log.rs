@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::disk::Disk;
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) synced: AtomicU64,
     /// Bytes from the oldest kept entry to the newest.
     pub(crate) used: AtomicU64,
+    /// The journal is closing: no spare is needed any more.
+    pub(crate) stop: AtomicBool,
 }
 
 impl Shared {
@@ -46,6 +48,7 @@ impl Shared {
             layout: Mutex::new(layout),
             written: AtomicU64::new(synced),
             synced: AtomicU64::new(synced),
+            stop: AtomicBool::new(false),
         }
     }
 
@@ -440,6 +443,9 @@ impl Spare {
             let zeros = vec![0; STAGING.min(self.len as usize)];
             let mut offset = 0;
             while offset < self.len {
+                if shared.stop.load(Ordering::Acquire) {
+                    return Err(io::Error::other("the journal is closing"));
+                }
                 let more = (self.len - offset).min(zeros.len() as u64);
                 io.write_at(&zeros[..more as usize], offset)?;
                 io.sync_data()?;

@@ -102,7 +102,8 @@ pub(crate) fn recover(
         damage: Vec::new(),
     };
     for name in disk.list().map_err(failed)? {
-        if (name.strip_suffix(".new")).is_some_and(|name| segment_number(name).is_some()) {
+        if let Some(number) = name.strip_suffix(".new").and_then(segment_number) {
+            next_number = next_number.max(number + 1);
             unfinished.push(name);
             continue;
         }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::disk::FolderLock;
@@ -188,8 +189,9 @@ pub(crate) struct Writer<F> {
     /// No more than this is held in memory for the next sync.
     pub(crate) unsynced_limit: u64,
     pub(crate) on_progress: F,
-    /// Held until the thread has ended.
-    pub(crate) _lock: Option<FolderLock>,
+    /// Held until the thread has ended, and the one that prepares a spare.
+    pub(crate) lock: Option<Arc<FolderLock>>,
+    pub(crate) preparing: Option<JoinHandle<()>>,
 }
 
 /// What the writer does next.
@@ -240,6 +242,11 @@ impl<F: Fn(&Progress)> Writer<F> {
             let left = self.log.pending() as u64;
             let waiting = self.queue.lock().entries.len() as u64;
             if left + waiting == 0 || (trouble.is_some() && Instant::now() >= deadline) {
+                self.shared.stop.store(true, Ordering::Release);
+                if let Some(preparing) = self.preparing.take() {
+                    // If it panicked, there is no spare; the panic hook has told.
+                    let _ = preparing.join();
+                }
                 self.queue.lock().ended = Some(left + waiting);
                 return;
             }
@@ -358,10 +365,15 @@ impl<F: Fn(&Progress)> Writer<F> {
     fn prepare_spare(&mut self) {
         if let Some(spare) = self.log.wanted_spare() {
             let shared = Arc::clone(&self.shared);
-            // Without a thread, or without a spare, the next segment is just not filled ahead.
-            let _ = std::thread::Builder::new()
-                .name("journal-spare".to_owned())
-                .spawn(move || spare.prepare(&shared));
+            let lock = self.lock.clone();
+            let prepare = move || {
+                // It is of no use to anybody that this failed: then the next segment is made when
+                // it is needed, and just costs more to fill.
+                let _ = spare.prepare(&shared);
+                drop(lock);
+            };
+            let thread = std::thread::Builder::new().name("journal-spare".to_owned());
+            self.preparing = thread.spawn(prepare).ok();
         }
     }
 }

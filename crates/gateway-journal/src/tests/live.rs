@@ -312,6 +312,28 @@ fn a_new_journal_is_small_and_fills_its_segments_ahead() {
 }
 
 #[test]
+fn a_close_does_not_wait_for_a_spare_and_leaves_nobody_at_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=5 {
+        let options = Options {
+            segment_bytes: 1 << 30,
+            ..Options::default()
+        };
+        let journal = Journal::open(dir.path(), options, |_| {}).unwrap();
+        // Past a quarter, so that a thread begins to prepare the next segment.
+        let seq = journal.append(vec![1; 3 << 20], SyncMode::Now).unwrap();
+        assert_eq!(seq, round);
+        assert!(journal.wait_synced(seq, PATIENCE));
+        journal.close(PATIENCE).unwrap();
+        let names = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|file| file.unwrap().file_name());
+        let unfinished = names.filter(|name| name.to_string_lossy().ends_with(".new"));
+        assert_eq!(unfinished.count(), 0);
+    }
+}
+
+#[test]
 fn dropping_closes() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
