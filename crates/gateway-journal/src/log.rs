@@ -157,6 +157,8 @@ impl Log {
             unpublished: Vec::new(),
             salts: RandomState::new(),
         };
+        // A process that was killed may have left names that no power cut would.
+        log.shared.disk.sync()?;
         log.begin(ENTRIES_AT)?;
         log.write(VecDeque::new())?;
         log.sync()?;

@@ -149,6 +149,20 @@ fn a_cut_at_any_moment_of_the_recovery_from_a_cut() {
 }
 
 #[test]
+fn a_spare_whose_name_was_not_durable_when_the_process_was_killed() {
+    for seed in 0..50 {
+        let mut rig = Rig::new();
+        rig.write(&[20_000], true);
+        // The spare is made, filled, synced and renamed; then the process is gone.
+        rig.disk.power_off_after(4);
+        rig.prepare_spare();
+        rig.power_on(Cut::Kill);
+        rig.write(&[100], true);
+        rig.check(Cut::Sectors(seed));
+    }
+}
+
+#[test]
 fn recovery_upon_recovery() {
     for seed in 0..60 {
         let mut rig = in_used_segments(seed);
