@@ -61,6 +61,20 @@ pub enum ErrorKind {
 /// [`Error`] with the offset of the first byte that does not fit: grammar, UTF-8 or depth.
 /// Lone surrogate escapes (`"\ud800"`) are legal here, as in RFC 8259.
 pub fn parse(text: &[u8], dialect: Dialect) -> Result<Value<'_>, Error> {
+    let (root, _) = check(text, dialect, usize::MAX)?;
+    Ok(Value::trusted(root))
+}
+
+/// Where a value starts and ends.
+pub(crate) type Span = (usize, usize);
+
+/// Checks `text`, and notes where its strings and containers of at least `long` bytes end. Gives
+/// the text of the root, and the spans in the whole text, in the order of their starts.
+pub(crate) fn check(
+    text: &[u8],
+    dialect: Dialect,
+    long: usize,
+) -> Result<(&str, Vec<Span>), Error> {
     let text = std::str::from_utf8(text).map_err(|error| Error {
         offset: error.valid_up_to(),
         kind: ErrorKind::InvalidUtf8,
@@ -69,6 +83,8 @@ pub fn parse(text: &[u8], dialect: Dialect) -> Result<Value<'_>, Error> {
         bytes: text.as_bytes(),
         at: 0,
         dialect,
+        long,
+        ends: Vec::new(),
     };
     checker.white_space();
     let start = checker.at;
@@ -78,13 +94,15 @@ pub fn parse(text: &[u8], dialect: Dialect) -> Result<Value<'_>, Error> {
     if checker.at < text.len() {
         return Err(checker.error(ErrorKind::TrailingData));
     }
-    Ok(Value::trusted(&text[start..end]))
+    Ok((&text[start..end], checker.ends))
 }
 
 struct Checker<'a> {
     bytes: &'a [u8],
     at: usize,
     dialect: Dialect,
+    long: usize,
+    ends: Vec<Span>,
 }
 
 impl Checker<'_> {
@@ -115,9 +133,8 @@ impl Checker<'_> {
 
     fn value(&mut self, depth: usize) -> Result<(), Error> {
         match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
+            Some(b'"' | b'{' | b'[') if self.long < usize::MAX => self.noted(depth),
+            Some(b'"' | b'{' | b'[') => self.compound(depth),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
@@ -126,6 +143,29 @@ impl Checker<'_> {
             Some(b'I') if self.dialect == Dialect::Python => self.word(b"Infinity"),
             _ => Err(self.unexpected()),
         }
+    }
+
+    fn compound(&mut self, depth: usize) -> Result<(), Error> {
+        match self.bytes[self.at] {
+            b'"' => self.string(),
+            b'{' => self.object(depth),
+            _ => self.array(depth),
+        }
+    }
+
+    /// Checks a string or container, and notes its end if it is long.
+    fn noted(&mut self, depth: usize) -> Result<(), Error> {
+        let start = self.at;
+        let place = self.ends.len();
+        self.ends.push((start, start));
+        self.compound(depth)?;
+        if self.at - start < self.long {
+            // Whatever lies in it is shorter still, so that nothing stands behind this place.
+            self.ends.truncate(place);
+        } else {
+            self.ends[place].1 = self.at;
+        }
+        Ok(())
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Error> {

@@ -3,8 +3,9 @@
 //! A gateway must give back exactly what it was given: `1.0` stays `1.0`, a 30-digit integer keeps
 //! its digits, a lone surrogate stays escaped, members keep their order. A parsed tree loses all of
 //! that, so this crate never builds one. [`parse`] checks the whole text once; the [`Value`] it
-//! returns is a slice of that text which is walked lazily; [`Edits`] cuts and inserts members and
-//! leaves every other byte where it was.
+//! returns is a slice of that text which is walked lazily. A [`Parsed`] text notes, while it is
+//! checked, where its long values end, so that it can be looked at many times. [`Edits`] cuts and
+//! inserts members and leaves every other byte where it was.
 //!
 //! ```
 //! use gateway_json::{Dialect, Edits, parse};
@@ -25,11 +26,13 @@
 
 mod check;
 mod edit;
+mod parsed;
 mod scan;
 mod text;
 mod value;
 
 pub use check::{Dialect, Error, ErrorKind, MAX_DEPTH, parse};
 pub use edit::Edits;
+pub use parsed::Parsed;
 pub use text::{push_quoted, quote};
 pub use value::{Elements, Key, Kind, Member, Members, Value, strict_text};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::parsed::Ends;
 use crate::scan::{quote_or_backslash, structure};
 use crate::text::{LoneSurrogate, unescape};
 
@@ -26,16 +27,26 @@ pub enum Kind {
 
 /// One value of a validated text: a slice of it, without surrounding white space.
 ///
-/// Walking costs a scan of what is walked over, and allocates nothing.
+/// Walking costs a scan of what is walked over, unless it is the value of a
+/// [`Parsed`](crate::Parsed), and allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
     text: &'a str,
+    ends: Option<&'a Ends<'a>>,
 }
 
 impl<'a> Value<'a> {
     /// `text` must be one valid value without white space around it.
     pub(crate) fn trusted(text: &'a str) -> Self {
-        Self { text }
+        Self { text, ends: None }
+    }
+
+    /// As [`trusted`](Self::trusted), with a note of where the long values in it end.
+    pub(crate) fn indexed(text: &'a str, ends: &'a Ends<'a>) -> Self {
+        Self {
+            text,
+            ends: Some(ends),
+        }
     }
 
     /// The value exactly as it stands in the text.
@@ -88,6 +99,7 @@ impl<'a> Value<'a> {
         let inside = if self.is_object() { self.text } else { "{}" };
         Members {
             rest: after_white_space(&inside[1..]),
+            ends: self.ends,
         }
     }
 
@@ -97,6 +109,7 @@ impl<'a> Value<'a> {
         let inside = if self.is_array() { self.text } else { "[]" };
         Elements {
             rest: after_white_space(&inside[1..]),
+            ends: self.ends,
         }
     }
 
@@ -250,6 +263,7 @@ impl<'a> Key<'a> {
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     rest: &'a str,
+    ends: Option<&'a Ends<'a>>,
 }
 
 impl<'a> Iterator for Members<'a> {
@@ -261,11 +275,14 @@ impl<'a> Iterator for Members<'a> {
         }
         let (literal, rest) = self.rest.split_at(string_end(self.rest.as_bytes(), 0));
         let rest = after_white_space(&after_white_space(rest)[1..]);
-        let (text, rest) = rest.split_at(value_end(rest.as_bytes()));
+        let (text, rest) = rest.split_at(value_end(rest, self.ends));
         self.rest = after_comma(rest);
         Some(Member {
             key: Key { literal },
-            value: Value { text },
+            value: Value {
+                text,
+                ends: self.ends,
+            },
         })
     }
 }
@@ -274,6 +291,7 @@ impl<'a> Iterator for Members<'a> {
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     rest: &'a str,
+    ends: Option<&'a Ends<'a>>,
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -283,9 +301,12 @@ impl<'a> Iterator for Elements<'a> {
         if self.rest.is_empty() || self.rest.starts_with(']') {
             return None;
         }
-        let (text, rest) = self.rest.split_at(value_end(self.rest.as_bytes()));
+        let (text, rest) = self.rest.split_at(value_end(self.rest, self.ends));
         self.rest = after_comma(rest);
-        Some(Value { text })
+        Some(Value {
+            text,
+            ends: self.ends,
+        })
     }
 }
 
@@ -314,8 +335,15 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The offset just past the value that `bytes` begins with.
-fn value_end(bytes: &[u8]) -> usize {
+/// The offset just past the value that `text` begins with.
+fn value_end(text: &str, ends: Option<&Ends<'_>>) -> usize {
+    let bytes = text.as_bytes();
+    if let Some(ends) = ends
+        && matches!(bytes.first(), Some(b'"' | b'{' | b'['))
+        && let Some(length) = ends.length(text)
+    {
+        return length;
+    }
     match bytes.first() {
         Some(b'"') => string_end(bytes, 0),
         Some(b'{' | b'[') => {

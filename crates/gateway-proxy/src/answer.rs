@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use gateway_json::{Dialect, parse};
+use gateway_json::{Dialect, Parsed};
 use gateway_state::{ApiError, Live};
 use gateway_trace::{CallError, End, Outcome, ReplyHead};
 use http::header::{self, HeaderValue};
@@ -105,19 +105,20 @@ impl Proxy {
         };
         let body = read.into_bytes();
         // Python servers write NaN and Infinity, and their replies are edited all the same.
-        let root = parse(&body, Dialect::Python);
+        let parsed = Parsed::new(&body, Dialect::Python);
         let cut = cut.or_else(|| {
-            let cut = framing == Framing::Close && root.is_err();
+            let cut = framing == Framing::Close && parsed.is_err();
             cut.then(|| Failure::new(FailureKind::Reset, "the body is incomplete"))
         });
         if let Some(failure) = cut {
             return self.broken(&failure, call).await;
         }
-        let edited = root.ok().and_then(|root| sent.strip.whole(&body, root));
+        let root = parsed.as_ref().ok().map(Parsed::root);
+        let edited = root.and_then(|root| sent.strip.whole(&body, root));
         let parts = reply_parts(inbound, &sent, call.as_ref(), edited.is_some());
         let ended = call.and_then(|call| match root {
-            Ok(root) => call.finish_parsed(root),
-            Err(_) => call.finish(End::Eof),
+            Some(root) => call.finish_parsed(root),
+            None => call.finish(End::Eof),
         });
         let body = edited.map_or_else(|| body.clone(), Bytes::from);
         if let Some((_, receipt)) = ended

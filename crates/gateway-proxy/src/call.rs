@@ -159,10 +159,24 @@ impl OpenCall {
 
     /// One event of a stream; tells whether it completes the reply for its reader.
     pub(crate) fn event(&self, name: Option<&[u8]>, data: &[u8]) -> EventKind {
+        self.record(|recorder, now| recorder.event(name, data, now))
+    }
+
+    /// One event of a stream whose data have been parsed; `root` is none where they are no JSON.
+    pub(crate) fn event_parsed(
+        &self,
+        name: Option<&[u8]>,
+        data: &[u8],
+        root: Option<Value<'_>>,
+    ) -> EventKind {
+        self.record(|recorder, now| recorder.event_parsed(name, data, root, now))
+    }
+
+    fn record(&self, take: impl FnOnce(&mut Recorder, f64) -> EventKind) -> EventKind {
         let now = self.shared.now_ms();
         lock(&self.shared.live)
             .as_mut()
-            .map_or(EventKind::Data, |live| live.recorder.event(name, data, now))
+            .map_or(EventKind::Data, |live| take(&mut live.recorder, now))
     }
 
     /// Ends the call as [`finish`](Self::finish) does, with the reply's body parsed already:

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use gateway_auth::Principal;
-use gateway_json::{Dialect, Value, parse};
+use gateway_json::{Parsed, Value};
 use gateway_metadata::{
     Claims, DataPath, Identity, PathError, SessionHeader, Sources, endpoint_of, fallback_session,
     merge, split_path,
@@ -117,10 +117,11 @@ impl<'p> Head<'p> {
     pub(crate) fn with_body(
         self,
         body: &'p Bytes,
+        parsed: &'p Result<Parsed<'p>, gateway_json::Error>,
         decoded: bool,
         live: &Live,
     ) -> Result<Inbound<'p>, ApiError> {
-        let root = read_root(body);
+        let root = root_object(body, parsed);
         let headers = &self.parts.headers;
         let session_header = fallback_session(lines(headers), &live.session_fallback_headers);
         let identity = merge(Sources {
@@ -204,15 +205,16 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-fn read_root(body: &[u8]) -> Result<Value<'_>, Cow<'static, str>> {
-    if body.is_empty() {
-        return Err(Cow::Borrowed(
-            "the body is empty; a JSON object is expected",
-        ));
-    }
-    match parse(body, Dialect::Strict) {
+fn root_object<'p>(
+    body: &[u8],
+    parsed: &'p Result<Parsed<'p>, gateway_json::Error>,
+) -> Result<Value<'p>, Cow<'static, str>> {
+    match parsed.as_ref().map(Parsed::root) {
         Ok(root) if root.is_object() => Ok(root),
         Ok(_) => Err(Cow::Borrowed("the body is JSON, but no object")),
+        Err(_) if body.is_empty() => Err(Cow::Borrowed(
+            "the body is empty; a JSON object is expected",
+        )),
         Err(error) => Err(Cow::Owned(format!("the body is not valid JSON: {error}"))),
     }
 }

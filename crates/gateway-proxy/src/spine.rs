@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_auth::Principal;
+use gateway_json::{Dialect, Parsed};
 use gateway_state::{ApiError, Destination, Live};
 use http::{Request, Response};
 
@@ -57,7 +58,8 @@ impl Proxy {
         let place = self.occupy(&live)?;
         let (body, decoded) = head.read(body, &live).await?;
         let started = Instant::now();
-        let inbound = head.with_body(&body, decoded, &live)?;
+        let parsed = Parsed::new(&body, Dialect::Strict);
+        let inbound = head.with_body(&body, &parsed, decoded, &live)?;
 
         // Admit: from here on the call leaves exactly one trace, whatever happens to it.
         let open = self.admit(&inbound, started, &live).await?;

@@ -1,7 +1,7 @@
 //! What a worker's reply loses on its way to the client: the fields that were asked for on the
 //! recorder's behalf, and vLLM's own ones that no client of the API knows.
 
-use gateway_json::{Dialect, Edits, Value, parse};
+use gateway_json::{Edits, Value};
 
 /// Which fields go, for one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,14 +76,8 @@ impl StripRules {
         Some(within(body, root, &edited))
     }
 
-    /// What becomes of the data of one event.
-    pub(crate) fn event(&self, data: &[u8]) -> Stripped {
-        if self.is_empty() {
-            return Stripped::Unchanged;
-        }
-        let Ok(root) = parse(data, Dialect::Python) else {
-            return Stripped::Unchanged;
-        };
+    /// What becomes of an event whose data have this root.
+    pub(crate) fn event(&self, root: Value<'_>) -> Stripped {
         if self.usage_event && is_usage_only(root) {
             return Stripped::Dropped;
         }
@@ -134,7 +128,13 @@ pub(crate) fn within(body: &[u8], root: Value<'_>, edited: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use gateway_json::{Dialect, parse};
+
     use super::*;
+
+    fn event(rules: &StripRules, data: &[u8]) -> Stripped {
+        rules.event(parse(data, Dialect::Python).unwrap())
+    }
 
     #[track_caller]
     fn check(asked: Asked, strip: bool, body: &str, expected: Option<&str>) {
@@ -221,16 +221,15 @@ mod tests {
             ..Asked::default()
         };
         let injected = StripRules::new(asked, true);
-        assert_eq!(injected.event(usage), Stripped::Dropped);
+        assert_eq!(event(&injected, usage), Stripped::Dropped);
         assert_eq!(
-            StripRules::new(Asked::default(), true).event(usage),
+            event(&StripRules::new(Asked::default(), true), usage),
             Stripped::Unchanged
         );
         let last = br#"{"choices":[{"index":0}],"usage":null}"#;
-        assert_eq!(injected.event(last), Stripped::Unchanged);
-        assert_eq!(injected.event(b"[DONE]"), Stripped::Unchanged);
+        assert_eq!(event(&injected, last), Stripped::Unchanged);
         assert_eq!(
-            injected.event(br#"{"choices":[{"index":0,"token_ids":[5]}]}"#),
+            event(&injected, br#"{"choices":[{"index":0,"token_ids":[5]}]}"#),
             Stripped::Edited(r#"{"choices":[{"index":0}]}"#.into())
         );
     }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use gateway_json::{Dialect, parse};
 use gateway_sse::{Decoder, Event};
 use gateway_store::Receipt;
 use gateway_trace::{End, EventKind, Outcome};
@@ -276,11 +277,18 @@ fn pass_event(
 ) {
     let mut kind = EventKind::Data;
     let bytes = match &event.data {
-        Some(data) => {
+        Some(data) if rules.is_empty() => {
             if let Some(call) = call {
                 kind = call.event(event.name.as_deref(), data);
             }
-            match rules.event(data) {
+            event.raw.slice(passed..)
+        }
+        Some(data) => {
+            let root = parse(data, Dialect::Python).ok();
+            if let Some(call) = call {
+                kind = call.event_parsed(event.name.as_deref(), data, root);
+            }
+            match root.map_or(Stripped::Unchanged, |root| rules.event(root)) {
                 Stripped::Unchanged => event.raw.slice(passed..),
                 Stripped::Edited(data) => event.with_data(&data),
                 Stripped::Dropped => return,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gateway_json::Value;
 
-use crate::dialect::{self, Assembler, Step};
+use crate::dialect::{self, Assembler, EventData, Step};
 use crate::notes::{self, Notes};
 use crate::{CallError, Endpoint, Reply, ReplyMeta};
 
@@ -161,13 +161,37 @@ impl Recorder {
     ///
     /// The first end mark or error closes the record: what comes later is data that nobody records.
     pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], now_ms: f64) -> EventKind {
+        let data = EventData {
+            bytes: data,
+            parsed: None,
+        };
+        self.take_event(name, data, now_ms)
+    }
+
+    /// As [`event`](Self::event), for a caller that has parsed the data already, with
+    /// [`Dialect::Python`](gateway_json::Dialect::Python): `root` is none where they are no JSON.
+    pub fn event_parsed(
+        &mut self,
+        name: Option<&[u8]>,
+        data: &[u8],
+        root: Option<Value<'_>>,
+        now_ms: f64,
+    ) -> EventKind {
+        let data = EventData {
+            bytes: data,
+            parsed: Some(root),
+        };
+        self.take_event(name, data, now_ms)
+    }
+
+    fn take_event(&mut self, name: Option<&[u8]>, data: EventData<'_>, now_ms: f64) -> EventKind {
         let Body::Stream(assembler) = &mut self.body else {
             return EventKind::Data;
         };
         if self.mark.is_some() {
             return EventKind::Data;
         }
-        let step = if data.trim_ascii() == b"[DONE]" {
+        let step = if data.bytes.trim_ascii() == b"[DONE]" {
             Step::EndMark
         } else {
             assembler.event(name, data)

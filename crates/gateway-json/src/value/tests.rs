@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::{Dialect, ErrorKind, Kind, Value, parse, quote, strict_text};
+use crate::{Dialect, ErrorKind, Kind, Parsed, Value, parse, quote, strict_text};
 
 fn strict(text: &str) -> Value<'_> {
     parse(text.as_bytes(), Dialect::Strict).expect("valid")
@@ -137,6 +137,7 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         any::<i64>().prop_map(Into::into),
         any::<f64>().prop_map(Into::into),
         ".{0,12}".prop_map(Into::into),
+        ".{60,80}".prop_map(Into::into),
     ];
     leaf.prop_recursive(4, 48, 6, |inner| {
         prop_oneof![
@@ -169,6 +170,8 @@ proptest! {
             serde_json::to_string(&value)
         }
         .expect("serialises");
+        let parsed = Parsed::new(text.as_bytes(), Dialect::Strict).expect("valid");
+        prop_assert_eq!(tree(parsed.root()), tree(strict(&text)));
         prop_assert_eq!(tree(strict(&text)), serde_json::from_str::<serde_json::Value>(&text).expect("valid"));
     }
 

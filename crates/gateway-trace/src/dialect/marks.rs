@@ -1,8 +1,8 @@
 //! Streams of which nothing is kept but where they end.
 
-use gateway_json::{Dialect, Value, parse};
+use gateway_json::Value;
 
-use super::{Assembler, Step};
+use super::{Assembler, EventData, Step};
 use crate::ReplyDigest;
 use crate::error_body;
 use crate::notes::Notes;
@@ -55,7 +55,7 @@ impl Marks {
 }
 
 impl Assembler for Marks {
-    fn event(&mut self, name: Option<&[u8]>, data: &[u8]) -> Step {
+    fn event(&mut self, name: Option<&[u8]>, data: EventData<'_>) -> Step {
         let name = name.and_then(|name| std::str::from_utf8(name).ok());
         // A name that is none of ours spares the parsing of most events.
         let ours = |name: &str| {
@@ -67,9 +67,8 @@ impl Assembler for Marks {
         if name.is_some_and(|name| !ours(name) && name != "message") {
             return Step::Data;
         }
-        let root = parse(data, Dialect::Python)
-            .ok()
-            .filter(|root| root.is_object());
+        let root = data.object();
+        let data = data.bytes;
         let kind = root.and_then(|root| root.get("type")?.as_str_lossy());
         match (kind.as_deref(), name) {
             (_, Some("error")) => self.step("error", root, data),
