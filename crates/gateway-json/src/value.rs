@@ -247,8 +247,10 @@ impl<'a> Key<'a> {
     #[must_use]
     pub fn is(self, name: &str) -> bool {
         let text = self.text();
+        // An escaped spelling is longer than what it stands for.
         text == name
-            || (text.contains('\\')
+            || (text.len() > name.len()
+                && text.contains('\\')
                 && unescape(text, LoneSurrogate::Refuse).is_some_and(|key| key == name))
     }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use gateway_json::{Dialect, parse};
+use gateway_json::{Dialect, Parsed};
 use gateway_sse::{Decoder, Event};
 use gateway_store::Receipt;
 use gateway_trace::{End, EventKind, Outcome};
@@ -284,7 +284,8 @@ fn pass_event(
             event.raw.slice(passed..)
         }
         Some(data) => {
-            let root = parse(data, Dialect::Python).ok();
+            let parsed = Parsed::new(data, Dialect::Python).ok();
+            let root = parsed.as_ref().map(Parsed::root);
             if let Some(call) = call {
                 kind = call.event_parsed(event.name.as_deref(), data, root);
             }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use gateway_json::{Value, parse};
+use gateway_json::Value;
 
 use crate::notes::Notes;
 use crate::{CallError, ChoiceRecord, Endpoint, Json, ReplyDigest, TokenCounts, error_body};
@@ -118,8 +118,9 @@ pub(crate) struct ReplyParts {
 
 /// Puts the events of a stream together.
 pub(crate) trait Assembler: Send + fmt::Debug {
-    /// Takes the next event with data; what is noteworthy goes into [`Assembler::notes`].
-    fn event(&mut self, name: Option<&[u8]>, data: EventData<'_>) -> Step;
+    /// Takes the next event with data, of which `root` is the root object, if they are one; what
+    /// is noteworthy goes into [`Assembler::notes`].
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], root: Option<Value<'_>>) -> Step;
 
     /// Whether all that was begun has been finished, though no end mark has come.
     fn settled(&self) -> bool;
@@ -136,23 +137,6 @@ pub(crate) trait Assembler: Send + fmt::Debug {
 
     /// What could not be read.
     fn notes(&self) -> &Notes;
-}
-
-/// The data of an event.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EventData<'a> {
-    pub(crate) bytes: &'a [u8],
-    /// The root of the data, where somebody has parsed them already; none in it: no JSON.
-    pub(crate) parsed: Option<Option<Value<'a>>>,
-}
-
-impl<'a> EventData<'a> {
-    /// The object that the data are, if they are one.
-    pub(crate) fn object(self) -> Option<Value<'a>> {
-        self.parsed
-            .unwrap_or_else(|| parse(self.bytes, gateway_json::Dialect::Python).ok())
-            .filter(|root| root.is_object())
-    }
 }
 
 /// What an event means.

@@ -1,9 +1,9 @@
 //! The recorder: a sink for a reply as it comes.
 
 use bytes::Bytes;
-use gateway_json::Value;
+use gateway_json::{Dialect, Parsed, Value};
 
-use crate::dialect::{self, Assembler, EventData, Step};
+use crate::dialect::{self, Assembler, Step};
 use crate::notes::{self, Notes};
 use crate::{CallError, Endpoint, Reply, ReplyMeta};
 
@@ -161,15 +161,12 @@ impl Recorder {
     ///
     /// The first end mark or error closes the record: what comes later is data that nobody records.
     pub fn event(&mut self, name: Option<&[u8]>, data: &[u8], now_ms: f64) -> EventKind {
-        let data = EventData {
-            bytes: data,
-            parsed: None,
-        };
-        self.take_event(name, data, now_ms)
+        let parsed = Parsed::new(data, Dialect::Python).ok();
+        self.event_parsed(name, data, parsed.as_ref().map(Parsed::root), now_ms)
     }
 
     /// As [`event`](Self::event), for a caller that has parsed the data already, with
-    /// [`Dialect::Python`](gateway_json::Dialect::Python): `root` is none where they are no JSON.
+    /// [`Dialect::Python`]: `root` is none where they are no JSON.
     pub fn event_parsed(
         &mut self,
         name: Option<&[u8]>,
@@ -177,24 +174,16 @@ impl Recorder {
         root: Option<Value<'_>>,
         now_ms: f64,
     ) -> EventKind {
-        let data = EventData {
-            bytes: data,
-            parsed: Some(root),
-        };
-        self.take_event(name, data, now_ms)
-    }
-
-    fn take_event(&mut self, name: Option<&[u8]>, data: EventData<'_>, now_ms: f64) -> EventKind {
         let Body::Stream(assembler) = &mut self.body else {
             return EventKind::Data;
         };
         if self.mark.is_some() {
             return EventKind::Data;
         }
-        let step = if data.bytes.trim_ascii() == b"[DONE]" {
+        let step = if data.trim_ascii() == b"[DONE]" {
             Step::EndMark
         } else {
-            assembler.event(name, data)
+            assembler.event(name, data, root.filter(|root| root.is_object()))
         };
         self.arrived(now_ms);
         if self.event_ms.len() < self.max_bytes / size_of::<u32>() {
@@ -240,7 +229,7 @@ impl Recorder {
     }
 
     /// As [`finish`](Self::finish), for a caller that has parsed the body already, with
-    /// [`Dialect::Python`](gateway_json::Dialect::Python): `root` must be the root of all bytes
+    /// [`Dialect::Python`]: `root` must be the root of all bytes
     /// that were pushed.
     #[must_use]
     pub fn finish_parsed(mut self, root: Value<'_>, end: End, now_ms: f64) -> Reply {

@@ -7,7 +7,7 @@ use gateway_json::{Dialect, Value, parse};
 use super::Meter;
 use super::fields::{Fields, Scope, write_message};
 use crate::dialect::choices::Shape;
-use crate::dialect::{Assembler, EventData, Step};
+use crate::dialect::{Assembler, Step};
 use crate::notes::{self, Notes};
 use crate::{ReplyDigest, error_body};
 
@@ -110,10 +110,8 @@ impl ChoicesAssembler {
 }
 
 impl Assembler for ChoicesAssembler {
-    fn event(&mut self, name: Option<&[u8]>, data: EventData<'_>) -> Step {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], root: Option<Value<'_>>) -> Step {
         let mut is_error = name == Some(b"error");
-        let root = data.object();
-        let data = data.bytes;
         let Some(root) = root else {
             if is_error {
                 return Step::Error(error_body::of_event(None, data));

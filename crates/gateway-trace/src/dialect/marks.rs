@@ -2,7 +2,7 @@
 
 use gateway_json::Value;
 
-use super::{Assembler, EventData, Step};
+use super::{Assembler, Step};
 use crate::ReplyDigest;
 use crate::error_body;
 use crate::notes::Notes;
@@ -55,9 +55,9 @@ impl Marks {
 }
 
 impl Assembler for Marks {
-    fn event(&mut self, name: Option<&[u8]>, data: EventData<'_>) -> Step {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], root: Option<Value<'_>>) -> Step {
         let name = name.and_then(|name| std::str::from_utf8(name).ok());
-        // A name that is none of ours spares the parsing of most events.
+        // A name that is none of ours spares looking into most events.
         let ours = |name: &str| {
             name == "error"
                 || name == self.failed
@@ -67,8 +67,6 @@ impl Assembler for Marks {
         if name.is_some_and(|name| !ours(name) && name != "message") {
             return Step::Data;
         }
-        let root = data.object();
-        let data = data.bytes;
         let kind = root.and_then(|root| root.get("type")?.as_str_lossy());
         match (kind.as_deref(), name) {
             (_, Some("error")) => self.step("error", root, data),
