@@ -1,5 +1,6 @@
 //! Splicing: members cut, set and inserted while every other byte stays where it was.
 
+use crate::check::Span;
 use crate::text::push_quoted;
 use crate::value::{Member, Value};
 
@@ -172,36 +173,24 @@ impl ObjectEdits<'_> {
     }
 
     fn splices<'e>(&self, root: Value<'_>, added: &'e str, out: &mut Vec<Splice<'e>>) {
-        let object_start = offset(root, self.object.text());
-        let object_end = object_start + self.object.text().len();
+        let object_end = offset(root, self.object.text()) + self.object.text().len();
         if !self.removed.is_empty() {
             let removed = self.distinct_removed();
-            // Spans of the members: start of the key, end of the value, removed or not.
-            let spans: Vec<(usize, usize, bool)> = self
-                .object
-                .members()
-                .map(|member| {
+            let mut spans = Vec::new();
+            cut_members(
+                root,
+                self.object,
+                |member| {
                     let start = offset(root, member.key.literal());
-                    let end = offset(root, member.value.text()) + member.value.text().len();
-                    (start, end, removed.binary_search(&start).is_ok())
-                })
-                .collect();
-            let first_kept = spans.iter().position(|span| !span.2);
-            for (index, &(start, end, removed)) in spans.iter().enumerate() {
-                if !removed {
-                    continue;
-                }
-                let (start, end) = match first_kept {
-                    None => (start, spans.get(index + 1).map_or(end, |next| next.0)),
-                    Some(kept) if index < kept => (start, comma(root, end) + 1),
-                    Some(_) => (comma(root, spans[index - 1].1), end),
-                };
-                out.push(Splice {
-                    start,
-                    end,
-                    text: "",
-                });
-            }
+                    removed.binary_search(&start).is_ok()
+                },
+                &mut spans,
+            );
+            out.extend(spans.into_iter().map(|(start, end)| Splice {
+                start,
+                end,
+                text: "",
+            }));
         }
         if !added.is_empty() {
             out.push(Splice {
@@ -211,6 +200,88 @@ impl ObjectEdits<'_> {
             });
         }
     }
+}
+
+/// Members to be cut out of one validated text, and nothing else: the short way for what is done
+/// to every event of a stream. The comma rules are those of [`Edits`].
+///
+/// ```
+/// use gateway_json::{Cuts, Dialect, parse};
+///
+/// let root = parse(br#"{"a": 1, "b": {"c": 2}, "d": 3}"#, Dialect::Strict)?;
+/// let mut cuts = Cuts::new(root);
+/// cuts.members(root, |member| member.key.is("a"));
+/// assert_eq!(cuts.apply().as_deref(), Some(r#"{ "b": {"c": 2}, "d": 3}"#));
+/// # Ok::<(), gateway_json::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Cuts<'a> {
+    root: Value<'a>,
+    spans: Vec<Span>,
+}
+
+impl<'a> Cuts<'a> {
+    /// No cuts yet into the text of `root`.
+    #[must_use]
+    pub fn new(root: Value<'a>) -> Self {
+        Self {
+            root,
+            spans: Vec::new(),
+        }
+    }
+
+    /// Cuts the members of `object` for which `which` is true. `object` must be a value of this
+    /// root, and comes once; a member that holds an object of which something is cut must stay.
+    pub fn members(&mut self, object: Value<'a>, which: impl FnMut(&Member<'a>) -> bool) {
+        cut_members(self.root, object, which, &mut self.spans);
+    }
+
+    /// The text without what was cut, or `None` where nothing was.
+    #[must_use]
+    pub fn apply(mut self) -> Option<String> {
+        if self.spans.is_empty() {
+            return None;
+        }
+        self.spans.sort_unstable();
+        let source = self.root.text();
+        let mut out = String::with_capacity(source.len());
+        let mut copied = 0;
+        for (start, end) in self.spans {
+            out.push_str(&source[copied..start]);
+            copied = end;
+        }
+        out.push_str(&source[copied..]);
+        Some(out)
+    }
+}
+
+/// Finds the spans to cut, each with its comma, so that what stays is an object.
+fn cut_members<'a>(
+    root: Value<'a>,
+    object: Value<'a>,
+    mut which: impl FnMut(&Member<'a>) -> bool,
+    spans: &mut Vec<Span>,
+) {
+    let mut any_stays = false;
+    // The last one that goes, as long as none stays.
+    let mut leading: Option<Span> = None;
+    let mut previous_end = 0;
+    for member in object.members() {
+        let start = offset(root, member.key.literal());
+        let end = offset(root, member.value.text()) + member.value.text().len();
+        if let Some((start, end)) = leading.take() {
+            spans.push((start, comma(root, end) + 1));
+        }
+        if !which(&member) {
+            any_stays = true;
+        } else if any_stays {
+            spans.push((comma(root, previous_end), end));
+        } else {
+            leading = Some((start, end));
+        }
+        previous_end = end;
+    }
+    spans.extend(leading);
 }
 
 /// Where `part` begins in the root's text.

@@ -32,7 +32,7 @@ mod text;
 mod value;
 
 pub use check::{Dialect, Error, ErrorKind, MAX_DEPTH, parse};
-pub use edit::Edits;
+pub use edit::{Cuts, Edits};
 pub use parsed::Parsed;
 pub use text::{push_quoted, quote};
 pub use value::{Elements, Key, Kind, Member, Members, Value, strict_text};

@@ -56,7 +56,7 @@ impl<'a> Parsed<'a> {
 
 impl Ends<'_> {
     /// The length of the value that `rest`, a part of the text, begins with, if it is a long one.
-    pub(crate) fn length(&self, rest: &str) -> Option<usize> {
+    pub(crate) fn length(&self, rest: &[u8]) -> Option<usize> {
         let start = (rest.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
         let place = self
             .spans

@@ -98,7 +98,8 @@ impl<'a> Value<'a> {
     pub fn members(self) -> Members<'a> {
         let inside = if self.is_object() { self.text } else { "{}" };
         Members {
-            rest: after_white_space(&inside[1..]),
+            text: inside,
+            at: after_white_space(inside.as_bytes(), 1),
             ends: self.ends,
         }
     }
@@ -108,7 +109,8 @@ impl<'a> Value<'a> {
     pub fn elements(self) -> Elements<'a> {
         let inside = if self.is_array() { self.text } else { "[]" };
         Elements {
-            rest: after_white_space(&inside[1..]),
+            text: inside,
+            at: after_white_space(inside.as_bytes(), 1),
             ends: self.ends,
         }
     }
@@ -264,7 +266,8 @@ impl<'a> Key<'a> {
 /// Iterator over the members of an object.
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
-    rest: &'a str,
+    text: &'a str,
+    at: usize,
     ends: Option<&'a Ends<'a>>,
 }
 
@@ -272,17 +275,20 @@ impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
     fn next(&mut self) -> Option<Member<'a>> {
-        if !self.rest.starts_with('"') {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
             return None;
         }
-        let (literal, rest) = self.rest.split_at(string_end(self.rest.as_bytes(), 0));
-        let rest = after_white_space(&after_white_space(rest)[1..]);
-        let (text, rest) = rest.split_at(value_end(rest, self.ends));
-        self.rest = after_comma(rest);
+        let key_end = string_end(bytes, self.at);
+        let colon = after_white_space(bytes, key_end);
+        let start = after_white_space(bytes, colon + 1);
+        let end = value_end(self.text, start, self.ends);
+        let literal = &self.text[self.at..key_end];
+        self.at = after_comma(bytes, end);
         Some(Member {
             key: Key { literal },
             value: Value {
-                text,
+                text: &self.text[start..end],
                 ends: self.ends,
             },
         })
@@ -292,7 +298,8 @@ impl<'a> Iterator for Members<'a> {
 /// Iterator over the elements of an array.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
-    rest: &'a str,
+    text: &'a str,
+    at: usize,
     ends: Option<&'a Ends<'a>>,
 }
 
@@ -300,31 +307,41 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Value<'a>;
 
     fn next(&mut self) -> Option<Value<'a>> {
-        if self.rest.is_empty() || self.rest.starts_with(']') {
+        let bytes = self.text.as_bytes();
+        if matches!(bytes.get(self.at), None | Some(b']')) {
             return None;
         }
-        let (text, rest) = self.rest.split_at(value_end(self.rest, self.ends));
-        self.rest = after_comma(rest);
+        let start = self.at;
+        let end = value_end(self.text, start, self.ends);
+        self.at = after_comma(bytes, end);
         Some(Value {
-            text,
+            text: &self.text[start..end],
             ends: self.ends,
         })
     }
 }
 
-fn after_white_space(text: &str) -> &str {
-    match text.as_bytes().first() {
-        Some(b' ' | b'\t' | b'\n' | b'\r') => text.trim_start_matches([' ', '\t', '\n', '\r']),
-        _ => text,
+/// The place of the first byte from `at` on that is no white space.
+#[inline]
+fn after_white_space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
     }
+    at
 }
 
-fn after_comma(text: &str) -> &str {
-    let text = after_white_space(text);
-    after_white_space(text.strip_prefix(',').unwrap_or(text))
+/// The place of what comes after a value that ends at `at`, and the comma behind it.
+#[inline]
+fn after_comma(bytes: &[u8], at: usize) -> usize {
+    let at = after_white_space(bytes, at);
+    if bytes.get(at) == Some(&b',') {
+        return after_white_space(bytes, at + 1);
+    }
+    at
 }
 
-/// The offset just past the string that begins at `start`.
+/// The place just past the string that begins at `start`.
+#[inline]
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     loop {
@@ -337,42 +354,52 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The offset just past the value that `text` begins with.
-fn value_end(text: &str, ends: Option<&Ends<'_>>) -> usize {
+/// The place just past the value that begins at `start`.
+fn value_end(text: &str, start: usize, ends: Option<&Ends<'_>>) -> usize {
     let bytes = text.as_bytes();
-    if let Some(ends) = ends
-        && matches!(bytes.first(), Some(b'"' | b'{' | b'['))
-        && let Some(length) = ends.length(text)
-    {
-        return length;
-    }
-    match bytes.first() {
-        Some(b'"') => string_end(bytes, 0),
-        Some(b'{' | b'[') => {
-            let (mut at, mut depth) = (1, 1_usize);
-            loop {
-                at = structure(bytes, at);
-                match bytes.get(at) {
-                    Some(b'"') => {
-                        at = string_end(bytes, at);
-                        continue;
-                    }
-                    Some(b'{' | b'[') => depth += 1,
-                    Some(_) => {
-                        depth -= 1;
-                        if depth == 0 {
-                            return at + 1;
-                        }
-                    }
-                    None => return bytes.len(),
-                }
-                at += 1;
+    match bytes.get(start) {
+        Some(b'"' | b'{' | b'[') => {
+            if let Some(length) = ends.and_then(|ends| ends.length(&bytes[start..])) {
+                return start + length;
+            }
+            if bytes[start] == b'"' {
+                string_end(bytes, start)
+            } else {
+                container_end(bytes, start)
             }
         }
-        _ => bytes
-            .iter()
-            .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r'))
-            .unwrap_or(bytes.len()),
+        _ => {
+            let mut at = start;
+            while !matches!(
+                bytes.get(at),
+                None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r')
+            ) {
+                at += 1;
+            }
+            at
+        }
+    }
+}
+
+fn container_end(bytes: &[u8], start: usize) -> usize {
+    let (mut at, mut depth) = (start + 1, 1_usize);
+    loop {
+        at = structure(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            Some(b'{' | b'[') => depth += 1,
+            Some(_) => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            None => return bytes.len(),
+        }
+        at += 1;
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a worker's reply loses on its way to the client: the fields that were asked for on the
 //! recorder's behalf, and vLLM's own ones that no client of the API knows.
 
-use gateway_json::{Edits, Value};
+use gateway_json::{Cuts, Member, Value};
 
 /// Which fields go, for one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,30 +88,42 @@ impl StripRules {
     }
 
     fn edit(&self, root: Value<'_>) -> Option<String> {
-        let mut edits = Edits::new(root);
-        if !self.root.is_empty() {
-            edits.remove(root, |member| {
-                self.root.iter().any(|name| member.key.is(name))
-            });
-        }
-        if !self.choice.is_empty()
-            && let Some(choices) = root.get("choices")
-        {
-            for choice in choices.elements() {
-                edits.remove(choice, |member| {
-                    self.choice.iter().any(|name| member.key.is(name))
-                });
+        let mut cuts = Cuts::new(root);
+        let mut choices = None;
+        cuts.members(root, |member| {
+            if member.key.is("choices") {
+                choices = Some(member.value);
+                return false;
+            }
+            is_one_of(member, &self.root)
+        });
+        if !self.choice.is_empty() {
+            for choice in choices.into_iter().flat_map(Value::elements) {
+                cuts.members(choice, |member| is_one_of(member, &self.choice));
             }
         }
-        edits.apply()
+        cuts.apply()
     }
+}
+
+fn is_one_of(member: &Member<'_>, names: &[&str]) -> bool {
+    names.iter().any(|name| member.key.is(name))
 }
 
 /// The chunk that a server adds for `include_usage`: no choices, and a usage.
 fn is_usage_only(root: Value<'_>) -> bool {
-    root.get("choices")
-        .is_some_and(|choices| choices.is_array() && choices.elements().next().is_none())
-        && root.get("usage").is_some_and(Value::is_object)
+    let (mut no_choices, mut usage) = (false, false);
+    for member in root.members() {
+        if member.key.is("choices") {
+            no_choices = member.value.is_array() && member.value.elements().next().is_none();
+            if !no_choices {
+                return false;
+            }
+        } else if member.key.is("usage") {
+            usage = member.value.is_object();
+        }
+    }
+    no_choices && usage
 }
 
 /// `edited` in the place of `root` in `body`: the white space around the root stays.
