@@ -81,247 +81,222 @@ pub(crate) fn check(
     })?;
     let mut checker = Checker {
         bytes: text.as_bytes(),
-        at: 0,
         dialect,
         long,
         ends: Vec::new(),
+        error: None,
     };
-    checker.white_space();
-    let start = checker.at;
-    checker.value(1)?;
-    let end = checker.at;
-    checker.white_space();
-    if checker.at < text.len() {
-        return Err(checker.error(ErrorKind::TrailingData));
+    match checker.text() {
+        Some((start, end)) => Ok((&text[start..end], checker.ends)),
+        None => Err(checker.error.expect("whoever finds none says why")),
     }
-    Ok((&text[start..end], checker.ends))
 }
 
+/// Each step takes the place where it begins, and gives the place behind what it has checked: so
+/// the place stays in a register. `None` means that `error` is set.
 struct Checker<'a> {
     bytes: &'a [u8],
-    at: usize,
     dialect: Dialect,
     long: usize,
     ends: Vec<Span>,
+    error: Option<Error>,
 }
 
 impl Checker<'_> {
-    fn error(&self, kind: ErrorKind) -> Error {
-        Error {
-            offset: self.at,
-            kind,
-        }
+    #[cold]
+    fn fail<T>(&mut self, offset: usize, kind: ErrorKind) -> Option<T> {
+        self.error = Some(Error { offset, kind });
+        None
     }
 
-    fn unexpected(&self) -> Error {
-        self.error(if self.at < self.bytes.len() {
-            ErrorKind::UnexpectedCharacter
+    #[cold]
+    fn unexpected<T>(&mut self, at: usize) -> Option<T> {
+        if at < self.bytes.len() {
+            self.fail(at, ErrorKind::UnexpectedCharacter)
         } else {
-            ErrorKind::UnexpectedEnd
-        })
+            self.fail(self.bytes.len(), ErrorKind::UnexpectedEnd)
+        }
     }
 
     #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
     }
 
     #[inline]
-    fn white_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+    fn after_white_space(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
         }
+        at
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), Error> {
-        match self.peek() {
-            Some(b'"' | b'{' | b'[') if self.long < usize::MAX => self.noted(depth),
-            Some(b'"' | b'{' | b'[') => self.compound(depth),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'n') => self.word(b"null"),
-            Some(b'N') if self.dialect == Dialect::Python => self.word(b"NaN"),
-            Some(b'I') if self.dialect == Dialect::Python => self.word(b"Infinity"),
-            _ => Err(self.unexpected()),
+    fn text(&mut self) -> Option<Span> {
+        let start = self.after_white_space(0);
+        let end = self.value(start, 1)?;
+        let rest = self.after_white_space(end);
+        if rest < self.bytes.len() {
+            return self.fail(rest, ErrorKind::TrailingData);
         }
+        Some((start, end))
     }
 
-    fn compound(&mut self, depth: usize) -> Result<(), Error> {
-        match self.bytes[self.at] {
-            b'"' => self.string(),
-            b'{' => self.object(depth),
-            _ => self.array(depth),
-        }
-    }
-
-    /// Checks a string or container, and notes its end if it is long.
-    fn noted(&mut self, depth: usize) -> Result<(), Error> {
-        let start = self.at;
-        let place = self.ends.len();
-        self.ends.push((start, start));
-        self.compound(depth)?;
-        if self.at - start < self.long {
-            // Whatever lies in it is shorter still, so that nothing stands behind this place.
-            self.ends.truncate(place);
-        } else {
-            self.ends[place].1 = self.at;
-        }
-        Ok(())
-    }
-
-    fn word(&mut self, word: &[u8]) -> Result<(), Error> {
-        for &expected in word {
-            if self.peek() != Some(expected) {
-                return Err(self.unexpected());
+    fn value(&mut self, at: usize, depth: usize) -> Option<usize> {
+        match self.byte(at) {
+            Some(b'-' | b'0'..=b'9') => self.number(at),
+            Some(b'"') => {
+                let end = self.string(at)?;
+                if end - at >= self.long {
+                    self.ends.push((at, end));
+                }
+                Some(end)
             }
-            self.at += 1;
+            Some(b'{' | b'[') if depth > MAX_DEPTH => self.fail(at, ErrorKind::TooDeep),
+            Some(open @ (b'{' | b'[')) => {
+                let place = self.ends.len();
+                if self.long < usize::MAX {
+                    self.ends.push((at, at));
+                }
+                let end = match open {
+                    b'{' => self.object(at + 1, depth),
+                    _ => self.array(at + 1, depth),
+                }?;
+                if end - at < self.long {
+                    // Whatever lies in it is shorter still, so that nothing stands behind it.
+                    self.ends.truncate(place);
+                } else {
+                    self.ends[place].1 = end;
+                }
+                Some(end)
+            }
+            Some(b't') => self.word(at, b"true"),
+            Some(b'f') => self.word(at, b"false"),
+            Some(b'n') => self.word(at, b"null"),
+            Some(b'N') if self.dialect == Dialect::Python => self.word(at, b"NaN"),
+            Some(b'I') if self.dialect == Dialect::Python => self.word(at, b"Infinity"),
+            _ => self.unexpected(at),
         }
-        Ok(())
     }
 
-    fn object(&mut self, depth: usize) -> Result<(), Error> {
-        if depth > MAX_DEPTH {
-            return Err(self.error(ErrorKind::TooDeep));
+    fn word(&mut self, at: usize, word: &[u8]) -> Option<usize> {
+        let rest = &self.bytes[at..];
+        if rest.starts_with(word) {
+            return Some(at + word.len());
         }
-        self.at += 1;
-        self.white_space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
+        let same = rest.iter().zip(word).take_while(|(a, b)| a == b).count();
+        self.unexpected(at + same)
+    }
+
+    /// The members of an object, from behind its brace.
+    fn object(&mut self, at: usize, depth: usize) -> Option<usize> {
+        let mut at = self.after_white_space(at);
+        if self.byte(at) == Some(b'}') {
+            return Some(at + 1);
         }
         loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.unexpected());
+            if self.byte(at) != Some(b'"') {
+                return self.unexpected(at);
             }
-            self.string()?;
-            self.white_space();
-            if self.peek() != Some(b':') {
-                return Err(self.unexpected());
+            at = self.string(at)?;
+            at = self.after_white_space(at);
+            if self.byte(at) != Some(b':') {
+                return self.unexpected(at);
             }
-            self.at += 1;
-            self.white_space();
-            self.value(depth + 1)?;
-            self.white_space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.unexpected()),
+            at = self.after_white_space(at + 1);
+            at = self.value(at, depth + 1)?;
+            at = self.after_white_space(at);
+            match self.byte(at) {
+                Some(b',') => at = self.after_white_space(at + 1),
+                Some(b'}') => return Some(at + 1),
+                _ => return self.unexpected(at),
             }
-            self.white_space();
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), Error> {
-        if depth > MAX_DEPTH {
-            return Err(self.error(ErrorKind::TooDeep));
-        }
-        self.at += 1;
-        self.white_space();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
+    /// The elements of an array, from behind its bracket.
+    fn array(&mut self, at: usize, depth: usize) -> Option<usize> {
+        let mut at = self.after_white_space(at);
+        if self.byte(at) == Some(b']') {
+            return Some(at + 1);
         }
         loop {
-            self.value(depth + 1)?;
-            self.white_space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.unexpected()),
+            at = self.value(at, depth + 1)?;
+            at = self.after_white_space(at);
+            match self.byte(at) {
+                Some(b',') => at = self.after_white_space(at + 1),
+                Some(b']') => return Some(at + 1),
+                _ => return self.unexpected(at),
             }
-            self.white_space();
         }
     }
 
-    fn string(&mut self) -> Result<(), Error> {
-        self.at += 1;
+    fn string(&mut self, at: usize) -> Option<usize> {
+        let mut at = at + 1;
         loop {
-            self.at = string_special(self.bytes, self.at);
-            match self.peek() {
-                None => return Err(self.error(ErrorKind::UnexpectedEnd)),
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape()?,
-                Some(_) => return Err(self.error(ErrorKind::ControlCharacter)),
+            at = string_special(self.bytes, at);
+            match self.byte(at) {
+                Some(b'"') => return Some(at + 1),
+                Some(b'\\') => at = self.escape(at)?,
+                Some(_) => return self.fail(at, ErrorKind::ControlCharacter),
+                None => return self.fail(at, ErrorKind::UnexpectedEnd),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<(), Error> {
-        match self.bytes.get(self.at + 1) {
-            None => {
-                self.at += 1;
-                Err(self.error(ErrorKind::UnexpectedEnd))
-            }
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
+    fn escape(&mut self, at: usize) -> Option<usize> {
+        match self.byte(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Some(at + 2),
             Some(b'u') => {
-                for digit in 2..6 {
-                    match self.bytes.get(self.at + digit) {
-                        Some(byte) if byte.is_ascii_hexdigit() => {}
-                        Some(_) => return Err(self.error(ErrorKind::InvalidEscape)),
-                        None => {
-                            self.at = self.bytes.len();
-                            return Err(self.error(ErrorKind::UnexpectedEnd));
-                        }
+                let digits = self.bytes[at + 2..].iter().take(4);
+                match digits.take_while(|digit| digit.is_ascii_hexdigit()).count() {
+                    4 => Some(at + 6),
+                    fewer if at + 2 + fewer < self.bytes.len() => {
+                        self.fail(at, ErrorKind::InvalidEscape)
                     }
+                    _ => self.fail(self.bytes.len(), ErrorKind::UnexpectedEnd),
                 }
-                self.at += 6;
-                Ok(())
             }
-            Some(_) => Err(self.error(ErrorKind::InvalidEscape)),
+            Some(_) => self.fail(at, ErrorKind::InvalidEscape),
+            None => self.fail(at + 1, ErrorKind::UnexpectedEnd),
         }
     }
 
-    fn number(&mut self) -> Result<(), Error> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-            if self.dialect == Dialect::Python && self.peek() == Some(b'I') {
-                return self.word(b"Infinity");
+    fn number(&mut self, at: usize) -> Option<usize> {
+        let mut at = at;
+        if self.byte(at) == Some(b'-') {
+            at += 1;
+            if self.dialect == Dialect::Python && self.byte(at) == Some(b'I') {
+                return self.word(at, b"Infinity");
             }
         }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.digits()?,
-            _ => return Err(self.error(ErrorKind::InvalidNumber)),
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
+        at = match self.byte(at) {
+            Some(b'0') if matches!(self.byte(at + 1), Some(b'0'..=b'9')) => {
+                return self.fail(at + 1, ErrorKind::InvalidNumber);
             }
-            self.digits()?;
+            _ => self.digits(at)?,
+        };
+        if self.byte(at) == Some(b'.') {
+            at = self.digits(at + 1)?;
         }
-        if matches!(self.peek(), Some(b'0'..=b'9')) {
-            // Only after a leading zero.
-            return Err(self.error(ErrorKind::InvalidNumber));
+        if matches!(self.byte(at), Some(b'e' | b'E')) {
+            at += 1;
+            if matches!(self.byte(at), Some(b'+' | b'-')) {
+                at += 1;
+            }
+            at = self.digits(at)?;
         }
-        Ok(())
+        Some(at)
     }
 
-    fn digits(&mut self) -> Result<(), Error> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
+    #[inline]
+    fn digits(&mut self, start: usize) -> Option<usize> {
+        let mut at = start;
+        while matches!(self.byte(at), Some(b'0'..=b'9')) {
+            at += 1;
         }
-        if self.at == start {
-            return Err(self.error(ErrorKind::InvalidNumber));
+        if at == start {
+            return self.fail(at, ErrorKind::InvalidNumber);
         }
-        Ok(())
+        Some(at)
     }
 }
