@@ -47,15 +47,15 @@ pub(crate) fn request(kind: Kind) -> String {
 }
 
 fn words() -> impl Iterator<Item = (usize, String)> {
-    (0..COMPLETION).map(|at| (at, format!(" word{at}")))
+    (0..COMPLETION).map(|at| (at, format!(" w{at}")))
 }
 
 fn token_id(at: usize) -> usize {
-    (at * 7919) % 32_000
+    (at * 7919) % 10_000
 }
 
 fn logprob(at: usize, word: &str) -> serde_json::Value {
-    // Sixteen digits, as Python prints a float.
+    // All its digits, as Python prints a float.
     let value = -0.012_345_678_901_234_5 * (at as f64 + 1.0);
     json!({"token": word, "logprob": value, "bytes": word.as_bytes(), "top_logprobs": []})
 }
