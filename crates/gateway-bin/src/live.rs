@@ -106,7 +106,7 @@ fn route(config: &RouteConfig) -> Route {
 /// A worker as it is registered at the start.
 pub(crate) fn worker(config: &WorkerConfig) -> WorkerSpec {
     WorkerSpec {
-        url: config.url.url().to_string(),
+        url: config.url.api_url().to_string(),
         api_path: Some(config.url.api_path().to_owned()),
         worker_id: config.worker_id.clone(),
         model_name: config.model_name.clone(),

@@ -299,7 +299,7 @@ fn workers(field: &Field<'_>, allow: &[Cidr]) -> Result<Vec<WorkerConfig>, Confi
     for item in field.items()? {
         let worker = worker(&item, allow)?;
         for (index, earlier) in workers.iter().enumerate() {
-            let same_url = worker.url.url() == earlier.url.url();
+            let same_url = worker.url.api_url() == earlier.url.api_url();
             let same_id = worker.worker_id.is_some() && worker.worker_id == earlier.worker_id;
             if same_url || same_id {
                 let what = match &worker.worker_id {
