@@ -1,12 +1,11 @@
 //! The validator: one pass over the text, after which every walk may trust it.
 
 use crate::scan::string_special;
-use crate::value::Value;
 
 /// How deep arrays and objects may nest; the root is 1.
 pub const MAX_DEPTH: usize = 128;
 
-/// Which texts [`parse`] accepts.
+/// Which texts [`parse`](crate::parse) accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// RFC 8259 to the letter.
@@ -53,16 +52,6 @@ pub enum ErrorKind {
     /// Nesting deeper than [`MAX_DEPTH`].
     #[error("nesting deeper than 128 levels")]
     TooDeep,
-}
-
-/// Validates the whole of `text` and returns its root value.
-///
-/// # Errors
-/// [`Error`] with the offset of the first byte that does not fit: grammar, UTF-8 or depth.
-/// Lone surrogate escapes (`"\ud800"`) are legal here, as in RFC 8259.
-pub fn parse(text: &[u8], dialect: Dialect) -> Result<Value<'_>, Error> {
-    let (root, _) = check(text, dialect, usize::MAX)?;
-    Ok(Value::trusted(root))
 }
 
 /// Where a value starts and ends.

@@ -31,8 +31,8 @@ mod scan;
 mod text;
 mod value;
 
-pub use check::{Dialect, Error, ErrorKind, MAX_DEPTH, parse};
+pub use check::{Dialect, Error, ErrorKind, MAX_DEPTH};
 pub use edit::{Cuts, Edits};
 pub use parsed::Parsed;
 pub use text::{push_quoted, quote};
-pub use value::{Elements, Key, Kind, Member, Members, Value, strict_text};
+pub use value::{Elements, Key, Kind, Member, Members, Value, parse, strict_text};

@@ -2,9 +2,23 @@
 
 use std::borrow::Cow;
 
+use crate::check::{Dialect, Error, check};
 use crate::parsed::Ends;
 use crate::scan::{quote_or_backslash, structure};
 use crate::text::{LoneSurrogate, unescape};
+
+/// Validates the whole of `text` and returns its root value.
+///
+/// # Errors
+/// [`Error`] with the offset of the first byte that does not fit: grammar, UTF-8 or depth.
+/// Lone surrogate escapes (`"\ud800"`) are legal here, as in RFC 8259.
+pub fn parse(text: &[u8], dialect: Dialect) -> Result<Value<'_>, Error> {
+    let (root, _) = check(text, dialect, usize::MAX)?;
+    Ok(Value {
+        text: root,
+        ends: None,
+    })
+}
 
 /// What a [`Value`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +50,8 @@ pub struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// `text` must be one valid value without white space around it.
-    pub(crate) fn trusted(text: &'a str) -> Self {
-        Self { text, ends: None }
-    }
-
-    /// As [`trusted`](Self::trusted), with a note of where the long values in it end.
+    /// `text` must be one valid value without white space around it; `ends` notes where the long
+    /// values in it end.
     pub(crate) fn indexed(text: &'a str, ends: &'a Ends<'a>) -> Self {
         Self {
             text,

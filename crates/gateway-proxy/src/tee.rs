@@ -46,6 +46,8 @@ pub(crate) struct Tee {
     /// Whether a reply may not end without its receipt (`sync_traces`).
     strict: bool,
     end: Option<Result<(), BodyError>>,
+    /// Whether hyper had the time to write what came before an error.
+    flushed: bool,
     /// Dropped with the reply: what the call occupies while it is under way.
     _occupied: Occupied,
 }
@@ -112,6 +114,7 @@ impl Tee {
             receipt: None,
             strict: false,
             end: None,
+            flushed: false,
             _occupied: occupied,
         }
     }
@@ -150,6 +153,12 @@ impl Tee {
             }
             match &mut self.end {
                 Some(Ok(())) => return Poll::Ready(None),
+                Some(_) if !std::mem::replace(&mut self.flushed, true) => {
+                    // At an error hyper drops what it has not written yet. Once around, and it has
+                    // written: the client then has every byte that the trace tells of.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Some(end) => {
                     let error = std::mem::replace(end, Ok(()));
                     return Poll::Ready(error.err().map(Err));
