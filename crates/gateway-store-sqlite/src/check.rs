@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gateway_store::StoreError;
 use rusqlite::{Connection, OpenFlags};
@@ -36,7 +37,7 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
             false => StoreError::Foreign { path },
         });
     }
-    let connection = open_untouched(path).map_err(|error| open_error(path, error))?;
+    let connection = open_to_check(path).map_err(|error| open_error(path, error))?;
     let as_damage = |error: rusqlite::Error| match is_damage(&error) {
         true => damaged(&error.to_string()),
         false => failed("checking the file")(error),
@@ -66,17 +67,26 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Opens a database of ours to read. Where it has a WAL, what that holds counts.
+fn open_to_check(path: &Path) -> rusqlite::Result<Connection> {
+    match wal_path(path).metadata() {
+        Ok(wal) if wal.len() > 0 => open_uri(&uri(path)),
+        _ => open_untouched(path),
+    }
+}
+
 /// Opens a database so that nothing is written, not even beside it: `immutable` keeps SQLite from
-/// making a WAL. Where there is one, what it holds counts, and SQLite must be let near it.
+/// looking for a WAL, or making one.
 fn open_untouched(path: &Path) -> rusqlite::Result<Connection> {
-    let wal = wal_path(path);
-    let has_wal = wal.metadata().is_ok_and(|wal| wal.len() > 0);
-    let immutable = if has_wal { "" } else { "?immutable=1" };
+    open_uri(&format!("{}?immutable=1", uri(path)))
+}
+
+fn open_uri(uri: &str) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(format!("{}{immutable}", uri(path)), flags)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     Ok(connection)
 }
 

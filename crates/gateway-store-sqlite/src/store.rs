@@ -23,8 +23,9 @@ const WRITE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Traces, sessions and runs in one SQLite file; see the [crate's page](crate).
 pub struct SqliteStore {
-    writer: Mutex<Connection>,
     readers: Readers,
+    /// Dropped last, because only a connection that writes can bring the WAL into the file.
+    writer: Mutex<Connection>,
 }
 
 impl SqliteStore {

@@ -150,7 +150,8 @@ impl Ledger {
     /// not open.
     pub fn partial(&self, trace_id: &str, reply: &Reply) {
         let entry = entry::partial(trace_id, reply);
-        let calls = self.inner.shared.calls();
+        let mut calls = self.inner.shared.calls();
+        calls.note_partial(trace_id);
         if calls.is_open(trace_id)
             && let Err(error) = self.inner.force_append(&calls, entry, SyncMode::Now)
         {

@@ -92,6 +92,9 @@ fn what_was_written_is_there_when_it_is_opened_again() {
     assert_eq!(store.last_arrival().unwrap(), 200);
     assert_eq!(store.position().unwrap().unwrap().applied, 200);
     assert_eq!(store.trace("t7").unwrap().unwrap().commit_seq, 8);
+    drop(store);
+    let left = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 1, "a store that was closed is one file");
 }
 
 #[test]

@@ -337,6 +337,10 @@ impl Applier {
     }
 
     /// Appends once more the intents that hold back too much of the journal.
+    ///
+    /// What is carried must be open still where it comes to stand: behind the call's end, or a
+    /// deletion, it would bring the call back. The calls are held locked for that, as whoever
+    /// appends those does.
     fn carry_forward(&mut self) {
         for trace_id in self.tail.holding_back(self.carry_bytes) {
             let Some(open) = self.tail.get(&trace_id) else {
@@ -347,8 +351,11 @@ impl Applier {
                 continue;
             };
             let entry = entry::intent(&call, Some(arrival));
+            let calls = self.shared.calls();
             // Even into a journal without room: this is what makes some.
-            if self.journal.force_append(entry, SyncMode::Now).is_ok() {
+            if calls.can_be_carried(&trace_id)
+                && self.journal.force_append(entry, SyncMode::Now).is_ok()
+            {
                 self.tail.carried(&trace_id);
             }
         }

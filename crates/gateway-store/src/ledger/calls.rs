@@ -37,6 +37,7 @@ struct OpenCall {
     session_id: String,
     run_id: Option<String>,
     overtaken: bool,
+    has_partial: bool,
 }
 
 struct Settling {
@@ -54,8 +55,23 @@ impl Calls {
             session_id: session_id.to_owned(),
             run_id: run_id.map(str::to_owned),
             overtaken: false,
+            has_partial: false,
         };
         self.open.insert(trace_id.to_owned(), call);
+    }
+
+    /// What the call has received is about to be journalled.
+    pub(super) fn note_partial(&mut self, trace_id: &str) {
+        if let Some(call) = self.open.get_mut(trace_id) {
+            call.has_partial = true;
+        }
+    }
+
+    /// Whether the call's intent may be appended once more: the call must not have ended, nor been
+    /// overtaken, and nothing else of it may stand before the new intent.
+    pub(super) fn can_be_carried(&self, trace_id: &str) -> bool {
+        let call = self.open.get(trace_id);
+        call.is_some_and(|call| !call.overtaken && !call.has_partial)
     }
 
     pub(super) fn is_open(&self, trace_id: &str) -> bool {

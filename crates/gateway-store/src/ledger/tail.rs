@@ -41,13 +41,10 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
-    /// Whether a replay must see its intent.
-    ///
-    /// An overtaken call needs none: without the intent its end is passed over just the same. But
-    /// if it was overtaken while it was being carried forward, the carried intent stands *behind*
-    /// the deletion, and would bring it back if a replay began between the two.
+    /// Whether a replay must see its intent. An overtaken call needs none: without the intent its
+    /// end is passed over just the same.
     fn is_pinned(&self) -> bool {
-        !self.overtaken || self.carried
+        !self.overtaken
     }
 }
 
@@ -61,13 +58,9 @@ impl Tail {
     pub(super) fn opened(&mut self, seq: u64, arrival: Option<u64>, call: Box<Call>, bytes: u64) {
         let read_at = self.read_bytes;
         if let Some(open) = self.open.get_mut(&call.meta.trace_id) {
-            // What has been received of the call stands before this entry, too: then the call
-            // stays where it is. It is only journalled when the gateway is about to end.
-            if !open.overtaken && open.partial.is_none() {
-                open.carried = false;
-                open.intent = seq;
-                open.read_at = read_at;
-            }
+            open.carried = false;
+            open.intent = seq;
+            open.read_at = read_at;
             return;
         }
         let identity = &call.meta.identity;
@@ -140,8 +133,9 @@ impl Tail {
     /// calls forward would itself take as much.
     pub(super) fn holding_back(&self, bytes: u64) -> Vec<String> {
         let pinned = || {
-            let open = self.open.iter().filter(|(_, open)| open.is_pinned());
-            open.filter(|(_, open)| !open.carried && open.partial.is_none())
+            self.open
+                .iter()
+                .filter(|(_, open)| open.is_pinned() && !open.carried)
         };
         if pinned().map(|(_, open)| open.bytes).sum::<u64>() > bytes {
             return Vec::new();

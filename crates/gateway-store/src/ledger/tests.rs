@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gateway_trace::{Json, Reply};
 
-use super::{ChangeError, Changed, Ledger, LedgerOptions};
+use super::{ChangeError, Changed, Ledger, LedgerOptions, OpenError};
 use crate::batch::{Applied, Batch, Position};
 use crate::change::{Change, Scope};
 use crate::contract::Sample;
@@ -104,11 +104,21 @@ fn store() -> Arc<Lockable> {
 
 /// A ledger on a journal in `folder`, with the defaults.
 fn open(folder: &Path, store: &Arc<Lockable>) -> Ledger {
-    open_with(LedgerOptions::new(folder.join("journal")), store)
+    open_with(&LedgerOptions::new(folder.join("journal")), store)
 }
 
-fn open_with(options: LedgerOptions, store: &Arc<Lockable>) -> Ledger {
-    Ledger::open(options, Arc::clone(store) as Arc<dyn TraceStore>).expect("the ledger opens")
+fn open_with(options: &LedgerOptions, store: &Arc<Lockable>) -> Ledger {
+    loop {
+        match Ledger::open(options.clone(), Arc::clone(store) as Arc<dyn TraceStore>) {
+            Ok(ledger) => return ledger,
+            // A thread that the journal of the run before has left may hold the folder a little
+            // longer than that.
+            Err(OpenError::Journal(gateway_journal::OpenError::Locked { .. })) => {
+                std::thread::yield_now();
+            }
+            Err(error) => panic!("the ledger does not open: {error:?}"),
+        }
+    }
 }
 
 async fn admit(ledger: &Ledger, trace_id: &str, session_id: &str) {

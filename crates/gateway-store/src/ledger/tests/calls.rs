@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{admit, call, delete, listed, open, open_with, reply, store};
-use crate::change::Change;
+use crate::change::{Change, Scope};
+use crate::ledger::calls::Calls;
 use crate::ledger::{Changed, Counters, Durability, LedgerOptions, ReceiptMissed, Unavailable};
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn background_durability_waits_for_nothing() {
         durability: Durability::Background,
         ..LedgerOptions::new(folder.path().join("journal"))
     };
-    let ledger = open_with(options, &store());
+    let ledger = open_with(&options, &store());
     admit(&ledger, "a", "s").await;
     let mut receipt = ledger.finish("a", &reply());
     let told = std::future::poll_fn(|cx| {
@@ -206,4 +207,26 @@ fn works_on_a_runtime_of_many_threads_and_after_it() {
         let ledger = open(folder.path(), &store);
         assert_eq!(listed(&ledger, "s").await, "a:completed");
     });
+}
+
+/// A carried intent that stood behind the call's end, or behind a deletion that had overtaken it,
+/// would bring the call back to life at the next start.
+#[test]
+fn only_a_call_that_is_open_where_its_intent_comes_to_stand_is_carried() {
+    let mut calls = Calls::default();
+    for id in ["open", "ended", "overtaken", "partial"] {
+        calls.admit(id, if id == "overtaken" { "t" } else { "s" }, None);
+        assert!(calls.can_be_carried(id));
+    }
+    calls.finish("ended", 5, None);
+    calls.overtake("t", &Scope::All);
+    calls.note_partial("partial");
+    for (id, can_be) in [
+        ("open", true),
+        ("ended", false),
+        ("overtaken", false),
+        ("partial", false),
+    ] {
+        assert_eq!(calls.can_be_carried(id), can_be, "{id}");
+    }
 }

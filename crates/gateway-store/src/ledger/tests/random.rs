@@ -1,8 +1,11 @@
 //! Any sequence of calls, deletions, locks and restarts leaves what a plain model says.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{admit, change_or_give_up, delete, listed, open, reply, store};
+use super::{change_or_give_up, delete, listed, open_with, reply, store};
+use crate::contract::Sample;
+use crate::ledger::LedgerOptions;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -79,17 +82,32 @@ impl Model {
     }
 }
 
-async fn run(steps: Vec<Step>) {
+/// With a small journal, in which open calls are carried forward, the store is never locked, and
+/// few calls are open at once, none of them with a partial, which cannot be carried: else there
+/// would be no room.
+async fn run(steps: Vec<Step>, small: bool) {
     let folder = tempfile::tempdir().unwrap();
+    let mut options = LedgerOptions::new(folder.path().join("journal"));
+    let padding = if small { 3 << 10 } else { 0 };
+    if small {
+        options.capacity = 64 << 10;
+    }
     let store = store();
-    let mut ledger = open(folder.path(), &store);
+    let mut ledger = open_with(&options, &store);
     let mut model = Model::default();
     let mut locked = false;
     for (n, step) in steps.into_iter().enumerate() {
+        let step = match step {
+            Step::Admit { .. } if small && model.open().len() > 2 => Step::Finish { nth: n },
+            Step::Lock | Step::Partial { .. } if small => continue,
+            step => step,
+        };
         match step {
             Step::Admit { session } => {
                 let id = format!("t{n}");
-                admit(&ledger, &id, SESSIONS[session]).await;
+                let mut call = Sample::new(&id, SESSIONS[session]).call;
+                call.request = Bytes::from(vec![b' '; padding]);
+                ledger.admit(&call).await.unwrap();
                 model.calls.push(Known {
                     id,
                     session,
@@ -128,7 +146,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Restart => {
                 drop(ledger);
-                ledger = open(folder.path(), &store);
+                ledger = open_with(&options, &store);
                 model.restart();
             }
         }
@@ -138,19 +156,33 @@ async fn run(steps: Vec<Step>) {
     }
     store.lock(false);
     drop(ledger);
-    let ledger = open(folder.path(), &store);
+    let ledger = open_with(&options, &store);
     model.restart();
     for (session, name) in SESSIONS.iter().enumerate() {
         assert_eq!(listed(&ledger, name).await, model.listed(session));
     }
 }
 
+fn check(steps: Vec<Step>, small: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(run(steps, small));
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_ledger_keeps_its_promise(steps in prop::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(run(steps));
+        check(steps, false);
+    }
+
+    #[test]
+    fn the_ledger_keeps_its_promise_in_a_small_journal(
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        check(steps, true);
     }
 }

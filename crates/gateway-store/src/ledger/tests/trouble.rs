@@ -174,7 +174,7 @@ fn large(trace_id: &str) -> Sample {
 async fn a_call_waits_for_room_and_is_turned_away_without() {
     let folder = tempfile::tempdir().unwrap();
     let store = store();
-    let ledger = open_with(small(folder.path()), &store);
+    let ledger = open_with(&small(folder.path()), &store);
     store.lock(true);
     let mut admitted = 0;
     let refused = loop {
@@ -216,7 +216,7 @@ fn futures_now<T>(future: impl Future<Output = T>) -> Option<T> {
 #[tokio::test]
 async fn an_entry_that_never_fits_is_refused_or_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = open_with(small(folder.path()), &store());
+    let ledger = open_with(&small(folder.path()), &store());
     let mut sample = Sample::new("a", "s");
     sample.call.request = Bytes::from(vec![b' '; 1 << 20]);
     let refused = ledger.admit(&sample.call).await.unwrap_err();
@@ -230,7 +230,7 @@ async fn an_entry_that_never_fits_is_refused_or_cut() {
 async fn a_long_call_does_not_hold_the_journal_back() {
     let folder = tempfile::tempdir().unwrap();
     let store = store();
-    let ledger = open_with(small(folder.path()), &store);
+    let ledger = open_with(&small(folder.path()), &store);
     call(&ledger, "first", "s").await;
     ledger.admit(&large("long").call).await.unwrap();
     admit(&ledger, "deleted", "d").await;
@@ -264,7 +264,7 @@ async fn a_long_call_does_not_hold_the_journal_back() {
 async fn a_long_call_that_was_carried_forward_is_interrupted_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = store();
-    let ledger = open_with(small(folder.path()), &store);
+    let ledger = open_with(&small(folder.path()), &store);
     ledger.admit(&large("long").call).await.unwrap();
     admit(&ledger, "deleted", "d").await;
     for n in 0..40 {
@@ -277,7 +277,7 @@ async fn a_long_call_that_was_carried_forward_is_interrupted_once() {
     }
     ledger.change(delete("d")).await.unwrap();
     drop(ledger);
-    let ledger = open_with(small(folder.path()), &store);
+    let ledger = open_with(&small(folder.path()), &store);
     let traces = listed(&ledger, "s").await;
     assert!(
         traces.starts_with("long:interrupted t0:completed"),
