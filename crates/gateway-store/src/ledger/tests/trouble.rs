@@ -125,7 +125,9 @@ async fn durability_always_never_gives_up() {
     let receipt = tokio::spawn(ledger.finish("a", &reply()));
     until(|| ledger.status().journal.is_some()).await;
     tokio::time::pause();
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    tokio::time::advance(Duration::from_millis(5500)).await;
+    until(|| ledger.status().receipts_overdue > 0).await;
+    tokio::time::advance(Duration::from_secs(3600)).await;
     tokio::time::resume();
     assert!(!receipt.is_finished());
     let status = ledger.status();
