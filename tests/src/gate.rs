@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,12 +68,14 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// After a minute: `what` did not come.
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
+    // The pause between two questions, not a guess at how long it takes.
+    let mut questions = tokio::time::interval(Duration::from_millis(5));
+    questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        questions.tick().await;
         if let Some(value) = probe().await {
             return value;
         }
         assert!(start.elapsed() < PATIENCE, "waited a minute for {what}");
-        // A pause between two questions, not a guess at how long it takes.
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
