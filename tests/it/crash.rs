@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gateway_tests::{Client, End, Gate, Gateway, Script, Setup, Upstream, call, eventually, vllm};
+use gateway_tests::{Client, End, Gate, Gateway, Script, Setup, Upstream, eventually, vllm};
 use serde_json::{Value, json};
 
 use crate::{say, say_streamed};
@@ -98,15 +98,9 @@ async fn a_kill_loses_no_call_whose_reply_had_ended() {
         // Open calls, admitted well before the crash.
         let mut held = Vec::new();
         for number in 0..HELD {
-            let session = format!("x-rllm-session-id: held-{round}-{number}");
-            let mut client = Client::connect(address).await;
+            let session = format!("held-{round}-{number}");
             let body = say_streamed("held for long");
-            client
-                .request("POST /v1/chat/completions", &[&session], body)
-                .await;
-            client.head().await.expect("a head");
-            client.body_until("begun").await.expect("the first event");
-            held.push(client);
+            held.push(gateway.begin_until(&session, body, "begun").await);
         }
         let observed = Arc::new(Observed::default());
         let agents: Vec<_> = (0..AGENTS)
@@ -174,17 +168,12 @@ async fn the_end_mark_is_the_receipt_even_if_the_gateway_dies_right_after_it() {
     let mut setup = Setup::new().worker(&upstream);
     for round in 0..rounds {
         let gateway = setup.start();
-        let session = format!("x-rllm-session-id: receipt-{round}");
-        let mut client = Client::connect(gateway.address()).await;
+        let session = format!("receipt-{round}");
         let body = say_streamed("keep this");
-        client
-            .request("POST /v1/chat/completions", &[&session], body)
-            .await;
-        client.head().await.expect("a head");
-        client.body_until("[DONE]").await.expect("the end mark");
+        let _client = gateway.begin_until(&session, body, "[DONE]").await;
         setup = gateway.kill();
         let gateway = setup.start();
-        let trace = only(&gateway.traces(&format!("receipt-{round}")).await);
+        let trace = only(&gateway.traces(&session).await);
         assert_eq!(trace["outcome"], "completed");
         let answer = vllm::answer_to("keep this");
         assert_eq!(trace["response_message"]["content"], answer.as_str());
@@ -285,20 +274,11 @@ async fn a_drain_lets_open_calls_finish_and_takes_no_new_ones() {
         .end();
     let upstream = Upstream::always(script);
     let mut gateway = Gateway::over(&upstream);
-    let mut open = Client::connect(gateway.address()).await;
-    let headers = ["x-rllm-session-id: open"];
-    open.request("POST /v1/chat/completions", &headers, say_streamed("hi"))
-        .await;
-    open.head().await.expect("a head");
-    open.body_until("first").await.expect("the first event");
+    let open = gateway.begin_until("open", say_streamed("hi"), "first");
+    let mut open = open.await;
 
     gateway.signal("TERM");
-    let address = gateway.address();
-    let refused = eventually("the drain", async || {
-        let reply = call(address, "GET /ready", &[], "").await;
-        (reply.status == 503).then_some(reply)
-    });
-    refused.await;
+    gateway.draining().await;
     let reply = gateway.chat("late", say("hi")).await;
     assert_eq!(reply.status, 503, "{}", reply.text());
     assert_eq!(reply.json()["error"]["code"], "draining");
@@ -322,19 +302,10 @@ async fn a_second_signal_ends_at_once_and_keeps_what_was_received() {
     let never = Gate::new();
     let upstream = holding(&never);
     let mut gateway = Gateway::over(&upstream);
-    let mut open = Client::connect(gateway.address()).await;
-    let headers = ["x-rllm-session-id: open"];
-    open.request("POST /v1/chat/completions", &headers, say_streamed("held"))
-        .await;
-    open.head().await.expect("a head");
-    open.body_until("begun").await.expect("the first event");
+    let open = gateway.begin_until("open", say_streamed("held"), "begun");
+    let _open = open.await;
     gateway.signal("TERM");
-    let address = gateway.address();
-    eventually("the drain", async || {
-        let reply = call(address, "GET /ready", &[], "").await;
-        (reply.status == 503).then_some(())
-    })
-    .await;
+    gateway.draining().await;
     gateway.signal("TERM");
     gateway.ended().await;
     let again = gateway.setup().start();

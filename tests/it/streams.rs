@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gateway_tests::{Client, End, Gate, Gateway, Script, Setup, Upstream, vllm, within};
+use gateway_tests::{End, Gate, Gateway, Script, Setup, Upstream, vllm, within};
 use serde_json::{Value, json};
 
 use crate::{events, say, say_streamed, spelt};
@@ -101,11 +101,7 @@ async fn each_event_goes_out_as_it_comes() {
         .end();
     let upstream = Upstream::always(script);
     let gateway = Gateway::over(&upstream);
-    let mut client = Client::connect(gateway.address()).await;
-    let headers = ["x-rllm-session-id: s"];
-    client
-        .request("POST /v1/chat/completions", &headers, say_streamed("hi"))
-        .await;
+    let mut client = gateway.begin("s", say_streamed("hi")).await;
     assert_eq!(client.head().await, Some(200));
     for (at, gate) in gates.iter().enumerate() {
         // The upstream goes on only when the client has this event.
@@ -245,13 +241,8 @@ async fn a_stream_that_breaks_off_is_aborted_and_recorded_as_truncated() {
         let seen = Gate::new();
         let upstream = Upstream::always(break_off(begin.clone().wait(&seen)));
         let gateway = Gateway::over(&upstream);
-        let mut client = Client::connect(gateway.address()).await;
-        let headers = ["x-rllm-session-id: s"];
-        client
-            .request("POST /v1/chat/completions", &headers, say_streamed("hi"))
-            .await;
-        assert_eq!(client.head().await, Some(200), "{what}");
-        assert!(client.body_until("par").await.is_some(), "{what}");
+        let client = gateway.begin_until("s", say_streamed("hi"), "par");
+        let mut client = client.await;
         seen.open();
         assert_eq!(client.rest().await.end, End::Cut, "{what}");
         let trace = gateway.only_trace("s").await;
@@ -289,11 +280,7 @@ async fn defect_19_latency_counts_from_the_request_and_a_cut_stream_is_no_comple
         false => vllm::reply(request),
     });
     let gateway = Gateway::over(&upstream);
-    let mut client = Client::connect(gateway.address()).await;
-    let headers = ["x-rllm-session-id: s"];
-    client
-        .request("POST /v1/chat/completions", &headers, say_streamed("slow"))
-        .await;
+    let mut client = gateway.begin("s", say_streamed("slow")).await;
     within("the call at the upstream", asked.opened()).await;
     // The upstream has the request; its headers take as long as these calls.
     let start = Instant::now();
@@ -319,13 +306,7 @@ async fn a_client_that_leaves_is_recorded_and_its_upstream_let_go() {
     let event = delta(0, &json!({"role": "assistant", "content": "seen"}), None);
     let upstream = Upstream::always(Script::stream().chunk(event).until_gone(&gone));
     let gateway = Gateway::over(&upstream);
-    let mut client = Client::connect(gateway.address()).await;
-    let headers = ["x-rllm-session-id: s"];
-    client
-        .request("POST /v1/chat/completions", &headers, say_streamed("hi"))
-        .await;
-    client.head().await.expect("a head");
-    client.body_until("seen").await.expect("the first event");
+    let client = gateway.begin_until("s", say_streamed("hi"), "seen").await;
     drop(client);
     within("the upstream's connection to close", gone.opened()).await;
     let trace = gateway.only_trace("s").await;
@@ -342,13 +323,7 @@ async fn when_done_has_been_read_the_trace_is_there() {
     let upstream = Upstream::always(script);
     let gateway = Gateway::over(&upstream);
     for turn in 1..=20 {
-        let mut client = Client::connect(gateway.address()).await;
-        let headers = ["x-rllm-session-id: s"];
-        client
-            .request("POST /v1/chat/completions", &headers, say_streamed("hi"))
-            .await;
-        client.head().await.expect("a head");
-        client.body_until("[DONE]").await.expect("the end mark");
+        let _client = gateway.begin_until("s", say_streamed("hi"), "[DONE]").await;
         let traces = gateway.get("/sessions/s/traces").await;
         assert_eq!(traces.as_array().map(Vec::len), Some(turn));
     }

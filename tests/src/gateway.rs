@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Reply, Upstream, call, eventually, get_json, post_json};
+use crate::{Client, Reply, Upstream, call, eventually, get_json, post_json};
 
 /// The executable under test: `GATEWAY_TEST_BINARY`, or else the one that
 /// cargo builds (once) beside this test.
@@ -267,6 +267,36 @@ impl Gateway {
     /// One chat completion of this session.
     pub async fn chat(&self, session: &str, body: impl AsRef<[u8]>) -> Reply {
         crate::chat(self.address, session, body).await
+    }
+
+    /// Begins a chat completion of this session and leaves it open.
+    pub async fn begin(&self, session: &str, body: impl AsRef<[u8]>) -> Client {
+        let mut client = Client::connect(self.address).await;
+        let session = format!("x-rllm-session-id: {session}");
+        let line = "POST /v1/chat/completions";
+        client.request(line, &[&session], body).await;
+        client
+    }
+
+    /// Begins a chat completion and reads its reply until this text has come.
+    ///
+    /// # Panics
+    ///
+    /// If the reply is no 200, or ends before.
+    pub async fn begin_until(&self, session: &str, body: impl AsRef<[u8]>, text: &str) -> Client {
+        let mut client = self.begin(session, body).await;
+        assert_eq!(client.head().await, Some(200));
+        assert!(client.body_until(text).await.is_some(), "no {text}");
+        client
+    }
+
+    /// Waits until it says that it is draining.
+    pub async fn draining(&self) {
+        eventually("the drain", async || {
+            let ready = self.call("GET /ready", &[], "").await;
+            (ready.status == 503).then_some(())
+        })
+        .await;
     }
 
     /// A GET whose answer is 200 and JSON.
