@@ -160,6 +160,10 @@ async fn an_upstream_that_speaks_no_http_is_a_502() {
     for garbage in [
         "nonsense\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        "HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\
+         transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ] {
         let upstream = Upstream::always(Script::new().send(garbage).close());
         let gateway = Gateway::over(&upstream);

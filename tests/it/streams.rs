@@ -114,6 +114,33 @@ async fn each_event_goes_out_as_it_comes() {
     assert_eq!(trace["response_message"]["content"], "<0><1><2><3><4>");
 }
 
+#[tokio::test]
+async fn a_stream_that_needs_no_edit_goes_out_byte_by_byte() {
+    let (half, error) = (Gate::new(), Gate::new());
+    let script = Script::stream()
+        .chunk("data: {\"choi")
+        .wait(&half)
+        .chunk("ces\":[]}\n\ndata: {\"error\":{\"message\":\"boom")
+        .wait(&error)
+        .chunk("\"}}\n\n")
+        .end();
+    let upstream = Upstream::always(script);
+    let gateway = route_to(&upstream);
+    let mut client = gateway.begin("s", say_streamed("hi")).await;
+    assert_eq!(client.head().await, Some(200));
+    // The upstream goes on only when the client has this much.
+    assert!(client.body_until("data: {\"choi").await.is_some());
+    half.open();
+    assert!(client.body_until("boom").await.is_some());
+    error.open();
+    let reply = client.rest().await;
+    assert_eq!(reply.end, End::Whole);
+    assert!(reply.text().ends_with("boom\"}}\n\n"), "{}", reply.text());
+    let trace = gateway.only_trace("s").await;
+    assert_eq!(trace["outcome"], "upstream_error");
+    assert_eq!(trace["error"]["message"], "boom");
+}
+
 /// A stream with everything that a line-based reader trips over.
 fn hostile() -> String {
     let a = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"a\u2028"#;

@@ -31,8 +31,7 @@ impl Proxy {
         live: &Live,
     ) -> Response<Body> {
         let status = sent.parts.status;
-        if status == StatusCode::SWITCHING_PROTOCOLS || status.as_u16() > 599 {
-            let error = format!("the upstream answered with status {}", status.as_u16());
+        if let Some(error) = unfit(&sent.parts) {
             return self.failed(ApiError::upstream_protocol(error), call).await;
         }
         let head = ReplyHead {
@@ -167,6 +166,22 @@ impl Proxy {
             *response.body_mut() = Body::without_receipt();
         }
     }
+}
+
+/// Why a reply's head cannot be passed on, if it cannot. Its connection is not used again.
+fn unfit(parts: &response::Parts) -> Option<String> {
+    let status = parts.status;
+    if status == StatusCode::SWITCHING_PROTOCOLS || status.as_u16() > 599 {
+        return Some(format!(
+            "the upstream answered with status {}",
+            status.as_u16()
+        ));
+    }
+    // Whoever reads such a reply by the other of the two sees another end of it.
+    let headers = &parts.headers;
+    (headers.contains_key(header::CONTENT_LENGTH)
+        && headers.contains_key(header::TRANSFER_ENCODING))
+    .then(|| "the upstream sent both content-length and transfer-encoding".to_owned())
 }
 
 /// The list of models, which the gateway knows from its routes.

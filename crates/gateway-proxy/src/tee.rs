@@ -325,23 +325,62 @@ fn pass_event(
     }
 }
 
-/// Whether an event that begins like this may turn out to complete the reply: such a one is held
-/// back whole, because some readers act on the line and not on the blank line after it.
+/// Whether an event that begins like this may turn out to complete the reply by what its first
+/// line says: such a one is held back whole, because some readers act on the line and do not wait
+/// for the blank one. Of all others the blank line is all that has to be held.
 fn may_be_end_mark(pending: &[u8]) -> bool {
-    const MARKS: [&[u8]; 10] = [
+    const MARKS: [&[u8]; 12] = [
         b"data: [DONE]",
         b"data:[DONE]",
         b"event: message_stop",
         b"event:message_stop",
-        b"event: response.",
-        b"event:response.",
+        b"event: response.completed",
+        b"event:response.completed",
+        b"event: response.incomplete",
+        b"event:response.incomplete",
+        b"event: response.failed",
+        b"event:response.failed",
         b"event: error",
         b"event:error",
-        b"data: {\"type\":\"message_stop\"",
-        b"data: {\"error\"",
     ];
     let pending = pending.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pending);
     MARKS
         .iter()
         .any(|mark| mark.starts_with(pending) || pending.starts_with(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_end_mark;
+
+    #[test]
+    fn only_what_may_end_a_reply_is_held_back() {
+        for held in [
+            "",
+            "d",
+            "data: ",
+            "data:[DO",
+            "data: [DONE]\n",
+            "\u{feff}data: [",
+            "event: ",
+            "event: message_st",
+            "event: message_stop\ndata: {}",
+            "event: response.",
+            "event:response.failed\n",
+            "event: err",
+        ] {
+            assert!(may_be_end_mark(held.as_bytes()), "{held:?}");
+        }
+        for passes in [
+            "data: {",
+            "data:{\"error\"",
+            "data: [1",
+            ": comment",
+            "id: 1",
+            "event: message_start",
+            "event: response.output_text.delta",
+        ] {
+            assert!(!may_be_end_mark(passes.as_bytes()), "{passes:?}");
+        }
+    }
 }
