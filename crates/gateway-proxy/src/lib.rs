@@ -37,3 +37,4 @@ mod upstream;
 pub use body::Body;
 pub use proxy::Proxy;
 pub use tee::BodyError;
+pub use upstream::Connector;

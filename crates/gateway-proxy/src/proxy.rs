@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use gateway_auth::Principal;
-use gateway_route::check_address;
 use gateway_state::{ApiError, Live, State};
 use gateway_store::{Durability, Ledger};
 use gateway_trace::{Call, CallMeta, Recorder};
@@ -40,11 +39,9 @@ impl Proxy {
     #[must_use]
     pub fn new(state: Arc<State>, ledger: Ledger, durability: Durability) -> Self {
         let live = state.live();
-        let rules = Arc::clone(&state);
-        let may_connect = move |address| check_address(address, &rules.live().worker_allow).is_ok();
         Self {
             pool: Pool::new(live.timeouts.pool_idle),
-            connector: Connector::new(Box::new(may_connect)),
+            connector: Connector::new(Arc::clone(&state)),
             state,
             ledger,
             calls: Arc::default(),

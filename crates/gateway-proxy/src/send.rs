@@ -214,8 +214,10 @@ impl Proxy {
         let conn = match idle {
             Some(conn) => conn,
             None => {
-                let base = &way.upstream.base;
-                self.connector.connect(base, way.connect_timeout).await?
+                let upstream = way.upstream;
+                self.connector
+                    .connect(&upstream.base, upstream.kind, way.connect_timeout)
+                    .await?
             }
         };
         let mut request = Request::new(Full::new(prepared.body.clone()));

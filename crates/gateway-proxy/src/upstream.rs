@@ -12,5 +12,5 @@ mod pool;
 
 pub(crate) use body::{Framing, UpstreamBody};
 pub(crate) use conn::{Conn, Failure, FailureKind};
-pub(crate) use connect::Connector;
+pub use connect::Connector;
 pub(crate) use pool::{Pool, PoolKey};

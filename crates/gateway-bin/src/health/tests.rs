@@ -1,3 +1,4 @@
+use gateway_route::BaseUrl;
 use gateway_state::{Live, WorkerSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -26,7 +27,8 @@ async fn server(answer: &'static str) -> (tokio::task::JoinHandle<()>, String) {
 
 async fn ask(url: &str) -> Result<u16, String> {
     let url = BaseUrl::parse(&format!("{url}/base")).unwrap();
-    Checker::new().ask(&url, "/health?deep=1", &[]).await
+    let state = Arc::new(State::new(Live::default(), "0"));
+    Connector::new(state).status(&url, "/health?deep=1").await
 }
 
 #[tokio::test]

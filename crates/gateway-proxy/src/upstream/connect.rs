@@ -4,24 +4,29 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_route::{BaseUrl, Host};
+use gateway_route::{AddressRefused, BaseUrl, Host, check_address};
+use gateway_state::{NAME, State, UpstreamKind};
+use http::{Request, header};
+use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::conn::{Conn, Failure, FailureKind, Socket};
 
-/// Whether an address may be connected to. Names are checked once they are resolved.
-pub(crate) type AddressRule = dyn Fn(IpAddr) -> bool + Send + Sync;
-
-/// Makes connections to upstreams.
-pub(crate) struct Connector {
+/// Makes connections to upstreams: name resolution, the rule for addresses, TCP, TLS.
+pub struct Connector {
     tls: TlsConnector,
-    may_connect: Box<AddressRule>,
+    state: Arc<State>,
 }
 
 impl Connector {
-    pub(crate) fn new(may_connect: Box<AddressRule>) -> Self {
+    /// A connector that goes by the settings in force in `state`.
+    ///
+    /// # Panics
+    /// Never: the cryptography that is built in has the TLS versions that it is asked for.
+    #[must_use]
+    pub fn new(state: Arc<State>) -> Self {
         let roots = rustls::RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
@@ -33,7 +38,29 @@ impl Connector {
             .with_no_client_auth();
         Self {
             tls: TlsConnector::from(Arc::new(config)),
-            may_connect,
+            state,
+        }
+    }
+
+    /// Asks a worker at `url` for `path` below it, on a connection of its own, and gives the status
+    /// of the answer. Redirects are not followed. Cancel-safe: dropping it closes the connection.
+    ///
+    /// # Errors
+    /// Why there is no answer, for people.
+    pub async fn status(&self, url: &BaseUrl, path: &str) -> Result<u16, String> {
+        let request = Request::get(format!("{}{path}", url.path()))
+            .header(header::HOST, url.authority())
+            .header(header::USER_AGENT, NAME)
+            .header(header::CONNECTION, "close")
+            .body(Full::default())
+            .map_err(|error| error.to_string())?;
+        let answer = async {
+            let conn = self.establish(url, UpstreamKind::Worker).await?;
+            conn.exchange(request).await
+        };
+        match answer.await {
+            Ok((head, ..)) => Ok(head.status.as_u16()),
+            Err(failure) => Err(failure.message),
         }
     }
 
@@ -41,8 +68,13 @@ impl Connector {
     ///
     /// # Errors
     /// [`FailureKind::Unreachable`], or [`FailureKind::Timeout`] after `timeout` for all of it.
-    pub(crate) async fn connect(&self, base: &BaseUrl, timeout: Duration) -> Result<Conn, Failure> {
-        match tokio::time::timeout(timeout, self.establish(base)).await {
+    pub(crate) async fn connect(
+        &self,
+        base: &BaseUrl,
+        kind: UpstreamKind,
+        timeout: Duration,
+    ) -> Result<Conn, Failure> {
+        match tokio::time::timeout(timeout, self.establish(base, kind)).await {
             Ok(established) => established,
             Err(_elapsed) => Err(Failure::new(
                 FailureKind::Timeout,
@@ -51,9 +83,9 @@ impl Connector {
         }
     }
 
-    async fn establish(&self, base: &BaseUrl) -> Result<Conn, Failure> {
+    async fn establish(&self, base: &BaseUrl, kind: UpstreamKind) -> Result<Conn, Failure> {
         let unreachable = |message: String| Failure::new(FailureKind::Unreachable, message);
-        let stream = self.tcp(base).await?;
+        let stream = self.tcp(base, kind).await?;
         // Small writes must not wait for acknowledgements of earlier ones.
         stream
             .set_nodelay(true)
@@ -76,7 +108,7 @@ impl Connector {
         Conn::handshake(socket).await
     }
 
-    async fn tcp(&self, base: &BaseUrl) -> Result<TcpStream, Failure> {
+    async fn tcp(&self, base: &BaseUrl, kind: UpstreamKind) -> Result<TcpStream, Failure> {
         let addresses: Vec<SocketAddr> = match base.host() {
             Host::Ip(address) => vec![SocketAddr::new(*address, base.port())],
             Host::Name(name) => tokio::net::lookup_host((name.as_str(), base.port()))
@@ -94,11 +126,8 @@ impl Connector {
             "the upstream's name has no address",
         );
         for address in addresses {
-            if !(self.may_connect)(address.ip()) {
-                last = Failure::new(
-                    FailureKind::Unreachable,
-                    "the upstream's name leads to an address that is not allowed",
-                );
+            if let Err(refused) = self.check(address.ip(), kind) {
+                last = Failure::new(FailureKind::Unreachable, refused.to_string());
                 continue;
             }
             match TcpStream::connect(address).await {
@@ -107,5 +136,14 @@ impl Connector {
             }
         }
         Err(last)
+    }
+
+    /// A worker may have been registered by name, and a name may lead anywhere; routes are the
+    /// operator's own.
+    fn check(&self, address: IpAddr, kind: UpstreamKind) -> Result<(), AddressRefused> {
+        match kind {
+            UpstreamKind::Worker => check_address(address, &self.state.live().worker_allow),
+            UpstreamKind::Route => Ok(()),
+        }
     }
 }
