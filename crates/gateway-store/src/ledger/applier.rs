@@ -342,7 +342,10 @@ impl Applier {
     /// deletion, it would bring the call back. The calls are held locked for that, as whoever
     /// appends those does.
     fn carry_forward(&mut self) {
-        for trace_id in self.tail.holding_back(self.carry_bytes) {
+        // Where room is short, what holds back less is carried, too.
+        let is_short = self.journal.used_bytes() > 2 * self.carry_bytes;
+        let held_back = self.carry_bytes / if is_short { 4 } else { 1 };
+        for trace_id in self.tail.holding_back(self.carry_bytes, held_back) {
             let Some(open) = self.tail.get(&trace_id) else {
                 continue;
             };

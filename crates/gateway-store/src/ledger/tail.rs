@@ -10,12 +10,15 @@ use crate::change::Scope;
 /// calls of a batch are not read twice. The others are read again when their reply comes.
 const KEPT_BYTES: usize = 4 << 20;
 
+/// What the journal takes on the disk for a sync at least.
+const PAGE: u64 = 4096;
+
 /// The calls whose intent has been read, and whose end has not.
 #[derive(Default)]
 pub(super) struct Tail {
     open: HashMap<String, OpenCall>,
     kept_bytes: usize,
-    /// Bytes of entries read so far: the scale on which `OpenCall::read_at` stands.
+    /// What the entries read so far take on the disk, at most: the scale of `OpenCall::read_at`.
     read_bytes: u64,
 }
 
@@ -49,9 +52,10 @@ impl OpenCall {
 }
 
 impl Tail {
-    /// An entry of so many bytes has been read.
+    /// An entry of so many bytes has been read. It is counted with the page that a sync may leave
+    /// half empty: many small entries fill a journal long before their own bytes would.
     pub(super) fn advance(&mut self, bytes: u64) {
-        self.read_bytes += bytes;
+        self.read_bytes += bytes.next_multiple_of(PAGE);
     }
 
     /// An intent has been read.
@@ -130,14 +134,14 @@ impl Tail {
     }
 
     /// The calls whose intent holds back more than `bytes` of journal, unless carrying all open
-    /// calls forward would itself take as much.
-    pub(super) fn holding_back(&self, bytes: u64) -> Vec<String> {
+    /// calls forward would itself take more than `most`.
+    pub(super) fn holding_back(&self, most: u64, bytes: u64) -> Vec<String> {
         let pinned = || {
             self.open
                 .iter()
                 .filter(|(_, open)| open.is_pinned() && !open.carried)
         };
-        if pinned().map(|(_, open)| open.bytes).sum::<u64>() > bytes {
+        if pinned().map(|(_, open)| open.bytes).sum::<u64>() > most {
             return Vec::new();
         }
         let old = pinned().filter(|(_, open)| self.read_bytes - open.read_at > bytes);
