@@ -164,6 +164,12 @@ async fn an_upstream_that_speaks_no_http_is_a_502() {
         "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\
          transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        &format!(
+            "{}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{{}}",
+            "HTTP/1.1 102 Processing\r\n\r\n".repeat(2000)
+        ),
     ] {
         let upstream = Upstream::always(Script::new().send(garbage).close());
         let gateway = Gateway::over(&upstream);
@@ -359,4 +365,39 @@ async fn a_streamed_call_answered_whole_is_recorded_whole() {
     let trace = gateway.only_trace("s").await;
     assert_eq!(trace["outcome"], "completed");
     assert_eq!(trace["response_message"]["content"], "all at once");
+}
+
+#[tokio::test]
+async fn a_reply_without_a_body_is_a_receipt_like_any_other() {
+    for head in [
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\ncontent-type: application/json\r\n\r\n",
+        "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let upstream = Upstream::always(Script::new().send(head));
+        let gateway = Gateway::over(&upstream);
+        let reply = gateway.chat("s", say("hi")).await;
+        assert_eq!(reply.text(), "", "{head}");
+        let trace = gateway.only_trace("s").await;
+        assert_eq!(trace["outcome"], "upstream_error", "{head}");
+        assert_eq!(trace["status"], reply.status, "{head}");
+        assert_eq!(trace["trace_id"], reply.trace_id(), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_close_delimited_reply_that_only_says_json_passes_untouched() {
+    for (head, body) in [
+        ("HTTP/1.0 500 ISE", "Internal Server Error"),
+        ("HTTP/1.0 200 OK", "{\"a\": b}"),
+        ("HTTP/1.0 500 ISE", ""),
+    ] {
+        let reply = format!("{head}\r\ncontent-type: application/json\r\n\r\n{body}");
+        let upstream = Upstream::always(Script::new().send(reply).close());
+        let gateway = Gateway::over(&upstream);
+        let reply = gateway.chat("s", say("hi")).await;
+        assert!(head.contains(&reply.status.to_string()), "{head} {body}");
+        assert_eq!(reply.text(), body);
+        assert_eq!(gateway.only_trace("s").await["outcome"], "upstream_error");
+    }
 }

@@ -294,6 +294,44 @@ async fn a_stream_delimited_by_its_close_is_complete_with_its_end_mark() {
 }
 
 #[tokio::test]
+async fn a_close_delimited_stream_that_is_cut_is_aborted_recorded_or_not() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    let script = |end: &str| {
+        let text = delta(0, &json!({"content": "part"}), None);
+        Script::new().send(head).send(text).send(end).close()
+    };
+    for (end, expected) in [("", End::Cut), (DONE, End::Whole)] {
+        let upstream = Upstream::always(script(end));
+        for gateway in [route_to(&upstream), Gateway::over(&upstream)] {
+            let line = "POST /v1/chat/completions";
+            for headers in [&[][..], &["x-rllm-session-id: s"][..]] {
+                let reply = gateway.call(line, headers, say_streamed("hi")).await;
+                assert_eq!(reply.end, expected, "{headers:?} {end}");
+                let recorded = reply.header("x-rllm-trace-id").is_some();
+                assert_eq!(recorded, !headers.is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_reply_leaves_its_attempt() {
+    let (asked, gone) = (Gate::new(), Gate::new());
+    let upstream = Upstream::always(Script::new().open(&asked).until_gone(&gone));
+    let gateway = Gateway::over(&upstream);
+    let client = gateway.begin("s", say_streamed("hi")).await;
+    within("the call at the upstream", asked.opened()).await;
+    drop(client);
+    within("the upstream's connection to close", gone.opened()).await;
+    let trace = gateway.only_trace("s").await;
+    assert_eq!(trace["outcome"], "client_disconnected");
+    assert_eq!(
+        (&trace["attempts"], &trace["status"]),
+        (&json!(1), &json!(null))
+    );
+}
+
+#[tokio::test]
 async fn defect_19_latency_counts_from_the_request_and_a_cut_stream_is_no_complete_one() {
     let (headers_wanted, asked) = (Gate::new(), Gate::new());
     let waiting = Script::new().open(&asked).wait(&headers_wanted);

@@ -1,11 +1,12 @@
 //! The answer to the client: an upstream's reply, teed, or one of the gateway's own.
 
 use std::future::poll_fn;
+use std::task::Poll;
 
 use bytes::Bytes;
 use gateway_json::{Dialect, Parsed};
 use gateway_state::{ApiError, Live};
-use gateway_trace::{CallError, End, Outcome, ReplyHead};
+use gateway_trace::{CallError, End, ReplyHead, is_cut};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, response};
 
@@ -25,14 +26,25 @@ impl Proxy {
     pub(crate) async fn tee(
         &self,
         inbound: &Inbound<'_>,
-        sent: Sent,
-        call: Option<OpenCall>,
+        mut sent: Sent,
+        mut call: Option<OpenCall>,
         place: Place,
         live: &Live,
     ) -> Response<Body> {
         let status = sent.parts.status;
         if let Some(error) = unfit(&sent.parts) {
             return self.failed(ApiError::upstream_protocol(error), call).await;
+        }
+        // What is no HTTP before anything of the body was sent is a clean error.
+        if let Some(failure) = poll_fn(|cx| Poll::Ready(sent.body.begin(cx))).await {
+            return self.failed(error_of(&failure), call).await;
+        }
+        let framing = Framing::of(&sent.parts.headers);
+        if call.is_none()
+            && framing == Framing::Close
+            && let Some(endpoint) = inbound.head.endpoint
+        {
+            call = Some(self.watch(endpoint, live));
         }
         let head = ReplyHead {
             status: status.as_u16(),
@@ -43,6 +55,9 @@ impl Proxy {
         if let Some(call) = &call {
             call.start(head);
         }
+        if sent.body.exact_length() == Some(0) {
+            return self.empty(inbound, sent, call).await;
+        }
         let readable = is_readable(&sent.parts.headers);
         if streamed && readable && (call.is_some() || !sent.strip.is_empty()) {
             return self.events(inbound, sent, call, place);
@@ -51,9 +66,23 @@ impl Proxy {
             return self.whole(inbound, sent, call, place, live).await;
         }
         let parts = reply_parts(inbound, &sent, call.as_ref(), false);
-        let framing = Framing::of(&sent.parts.headers);
         let tee = Tee::bytes(sent.body, framing, call, Box::new((place, sent.lease)));
         Response::from_parts(parts, Body::tee(tee.strict(self.strict)))
+    }
+
+    /// A reply without a body, which hyper would not ask for: the call ends here.
+    async fn empty(
+        &self,
+        inbound: &Inbound<'_>,
+        mut sent: Sent,
+        call: Option<OpenCall>,
+    ) -> Response<Body> {
+        // To the body's end, so that its connection can serve again.
+        let _ = poll_fn(|cx| sent.body.poll_chunk(cx)).await;
+        let parts = reply_parts(inbound, &sent, call.as_ref(), false);
+        let mut response = Response::from_parts(parts, Body::from(Bytes::new()));
+        self.receipt(&mut response, call, End::Eof).await;
+        response
     }
 
     fn events(
@@ -106,10 +135,16 @@ impl Proxy {
         // Python servers write NaN and Infinity, and their replies are edited all the same.
         let parsed = Parsed::new(&body, Dialect::Python);
         let cut = cut.or_else(|| {
-            let cut = framing == Framing::Close && parsed.is_err();
+            let cut = framing == Framing::Close
+                && parsed
+                    .as_ref()
+                    .is_err_and(|error| is_cut(&body, error, sent.parts.status.is_success()));
             cut.then(|| Failure::new(FailureKind::Reset, "the body is incomplete"))
         });
         if let Some(failure) = cut {
+            if body.is_empty() && failure.kind == FailureKind::Protocol {
+                return self.failed(error_of(&failure), call).await;
+            }
             return self.broken(&failure, call).await;
         }
         let root = parsed.as_ref().ok().map(Parsed::root);
@@ -117,10 +152,10 @@ impl Proxy {
         let parts = reply_parts(inbound, &sent, call.as_ref(), edited.is_some());
         let ended = call.and_then(|call| match root {
             Some(root) => call.finish_parsed(root),
-            None => call.finish(End::Eof),
+            None => call.finish(framing.end()),
         });
         let body = edited.map_or_else(|| body.clone(), Bytes::from);
-        if let Some((_, receipt)) = ended
+        if let Some((_, Some(receipt))) = ended
             && receipt.await.is_err()
             && self.strict
         {
@@ -158,8 +193,8 @@ impl Proxy {
             return;
         };
         name_trace(response.headers_mut(), &call);
-        let ended: Option<(Outcome, _)> = call.finish(end);
-        if let Some((_, receipt)) = ended
+        let ended = call.finish(end);
+        if let Some((_, Some(receipt))) = ended
             && receipt.await.is_err()
             && self.strict
         {
@@ -177,11 +212,19 @@ fn unfit(parts: &response::Parts) -> Option<String> {
             status.as_u16()
         ));
     }
-    // Whoever reads such a reply by the other of the two sees another end of it.
     let headers = &parts.headers;
-    (headers.contains_key(header::CONTENT_LENGTH)
-        && headers.contains_key(header::TRANSFER_ENCODING))
-    .then(|| "the upstream sent both content-length and transfer-encoding".to_owned())
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    // Whoever reads such a reply by the other of the two sees another end of it.
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Some("the upstream sent both content-length and transfer-encoding".to_owned());
+    }
+    let chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    (!chunked || codings.next().is_some())
+        .then(|| "the upstream sent a transfer-encoding that was not asked for".to_owned())
 }
 
 /// The list of models, which the gateway knows from its routes.
@@ -216,7 +259,10 @@ fn reply_parts(
 }
 
 fn name_trace(headers: &mut HeaderMap, call: &OpenCall) {
-    if let Ok(id) = HeaderValue::from_str(call.trace_id()) {
+    if let Some(id) = call
+        .trace_id()
+        .and_then(|id| HeaderValue::from_str(id).ok())
+    {
         headers.insert("x-rllm-trace-id", id);
     }
 }

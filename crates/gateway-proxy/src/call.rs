@@ -30,8 +30,8 @@ impl OpenCalls {
                     .clone()
                     .complete(reply, call.state.weight_version())
             });
-            if let Some(reply) = partial {
-                call.ledger.partial(&call.trace_id, &reply);
+            if let (Some(reply), Some(ledger)) = (partial, &call.ledger) {
+                ledger.partial(&call.trace_id, &reply);
             }
         }
     }
@@ -58,7 +58,8 @@ struct Shared {
     trace_id: String,
     /// When the request's last byte had come.
     started: Instant,
-    ledger: Ledger,
+    /// `None` for a call that is not recorded, and only watched for its end.
+    ledger: Option<Ledger>,
     state: Arc<State>,
     /// `None` once the call has ended.
     live: Mutex<Option<Live>>,
@@ -104,7 +105,7 @@ impl OpenCall {
     pub(crate) fn new(
         calls: Arc<OpenCalls>,
         state: Arc<State>,
-        ledger: Ledger,
+        ledger: Option<Ledger>,
         trace_id: String,
         started: Instant,
         recorder: Recorder,
@@ -124,8 +125,9 @@ impl OpenCall {
         Self { id, calls, shared }
     }
 
-    pub(crate) fn trace_id(&self) -> &str {
-        &self.shared.trace_id
+    /// The trace's id; none of a call that is not recorded.
+    pub(crate) fn trace_id(&self) -> Option<&str> {
+        self.shared.ledger.as_ref().map(|_| &*self.shared.trace_id)
     }
 
     /// Notes how the call is being answered.
@@ -181,17 +183,17 @@ impl OpenCall {
 
     /// Ends the call as [`finish`](Self::finish) does, with the reply's body parsed already:
     /// `root` is the root of all that was pushed.
-    pub(crate) fn finish_parsed(&self, root: Value<'_>) -> Option<(Outcome, Receipt)> {
+    pub(crate) fn finish_parsed(&self, root: Value<'_>) -> Option<(Outcome, Option<Receipt>)> {
         self.end(|recorder, now| recorder.finish_parsed(root, End::Eof, now))
     }
 
-    /// Ends the call: hands its record to the journal and returns the receipt to wait for.
-    /// `None` if it had ended before.
-    pub(crate) fn finish(&self, end: End) -> Option<(Outcome, Receipt)> {
+    /// Ends the call: hands its record to the journal, if it has one, and returns the receipt to
+    /// wait for. `None` if it had ended before.
+    pub(crate) fn finish(&self, end: End) -> Option<(Outcome, Option<Receipt>)> {
         self.end(|recorder, now| recorder.finish(end, now))
     }
 
-    fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Receipt)> {
+    fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Option<Receipt>)> {
         let ended = self.shared.end(end)?;
         lock(&self.calls.open).remove(&self.id);
         Some(ended)
@@ -206,12 +208,16 @@ impl Drop for OpenCall {
 }
 
 impl Shared {
-    fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Receipt)> {
+    fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Option<Receipt>)> {
         let live = lock(&self.live).take()?;
         let reply = end(live.recorder, self.now_ms());
         let reply = live.answer.complete(reply, self.state.weight_version());
         let outcome = reply.meta.outcome;
-        Some((outcome, self.ledger.finish(&self.trace_id, &reply)))
+        let ledger = self.ledger.as_ref();
+        Some((
+            outcome,
+            ledger.map(|ledger| ledger.finish(&self.trace_id, &reply)),
+        ))
     }
 
     fn now_ms(&self) -> f64 {

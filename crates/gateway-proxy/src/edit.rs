@@ -57,6 +57,18 @@ pub(crate) struct RepeatedKey {
     pub(crate) offset: usize,
 }
 
+/// What is read of a request whose reply is captured and stripped.
+const CAPTURE_KEYS: [&str; 8] = [
+    "logprobs",
+    "return_token_ids",
+    "stream_options",
+    "echo",
+    "stop",
+    "stop_token_ids",
+    "prompt_logprobs",
+    "kv_transfer_params",
+];
+
 /// Applies `wishes` to `body`, whose parsed root is `root`.
 ///
 /// # Errors
@@ -84,6 +96,11 @@ pub(crate) fn edit(
     }
     for member in &plan.members {
         no_repeat(body, root, &member.name)?;
+    }
+    if wishes.capture.is_some() {
+        for name in CAPTURE_KEYS {
+            no_repeat(body, root, name)?;
+        }
     }
     Ok(Edited {
         body: plan.splice(body),

@@ -98,14 +98,31 @@ pub(crate) fn rewrite_location(headers: &mut HeaderMap, authority: &str, base: &
     else {
         return;
     };
-    let path = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| location.strip_prefix(scheme)?.strip_prefix(authority))
-        .unwrap_or(location);
-    let Some(rest) = path.strip_prefix(base) else {
+    let path = match location.split_once("://") {
+        Some((scheme, rest))
+            if ["http", "https"]
+                .iter()
+                .any(|it| scheme.eq_ignore_ascii_case(it)) =>
+        {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            if !rest[..end].eq_ignore_ascii_case(authority) {
+                return;
+            }
+            &rest[end..]
+        }
+        // `//host/…` names another host, too.
+        _ if location.starts_with("//") => return,
+        _ => location,
+    };
+    let Some(rest) = path.strip_prefix(base).filter(|_| path.starts_with('/')) else {
         return;
     };
-    if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) || !path.starts_with('/') {
+    let below = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+    let climbs = rest
+        .split(['?', '#'])
+        .next()
+        .is_some_and(|path| path.split('/').any(|segment| segment == ".."));
+    if !below || climbs {
         return;
     }
     if let Ok(value) = HeaderValue::try_from(format!("{prefix}{rest}")) {
@@ -257,5 +274,10 @@ mod tests {
         check("http://elsewhere/base/v1/x", "http://elsewhere/base/v1/x");
         check("http://w:80001/base/v1/x", "http://w:80001/base/v1/x");
         check("relative", "relative");
+        check("HTTP://W:8000/base/v1/x", "/sessions/s/v1/x");
+        check("/base/v1/../x", "/base/v1/../x");
+        let mut headers = map(&[("location", "//evil.example/x")]);
+        rewrite_location(&mut headers, "w:8000", "", "/v1");
+        assert_eq!(headers[header::LOCATION], "//evil.example/x");
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gateway_auth::Principal;
 use gateway_state::{ApiError, Live, State};
 use gateway_store::{Durability, Ledger};
-use gateway_trace::{Call, CallMeta, Recorder};
+use gateway_trace::{Call, CallMeta, Endpoint, Recorder};
 use http::{Response, request};
 use uuid::Uuid;
 
@@ -148,11 +148,24 @@ impl Proxy {
         Ok(Some(OpenCall::new(
             Arc::clone(&self.calls),
             Arc::clone(&self.state),
-            self.ledger.clone(),
+            Some(self.ledger.clone()),
             trace_id,
             started,
             Recorder::new(endpoint, live.limits.max_record_bytes),
         )))
+    }
+
+    /// Watches the reply of a call that is not recorded: whether it is whole, where only the
+    /// connection's close delimits it, nothing but its content tells.
+    pub(crate) fn watch(&self, endpoint: Endpoint, live: &Live) -> OpenCall {
+        OpenCall::new(
+            Arc::clone(&self.calls),
+            Arc::clone(&self.state),
+            None,
+            String::new(),
+            Instant::now(),
+            Recorder::new(endpoint, live.limits.max_record_bytes),
+        )
     }
 }
 

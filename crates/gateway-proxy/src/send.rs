@@ -56,8 +56,8 @@ impl Proxy {
         let upstream = &chosen.upstream;
         let keeps = live.auth.keeps_credentials(inbound.head.principal);
         let fresh;
-        let request_id = match call {
-            Some(call) => call.trace_id(),
+        let request_id = match call.and_then(OpenCall::trace_id) {
+            Some(trace_id) => trace_id,
             None => {
                 fresh = Uuid::now_v7().to_string();
                 &fresh
@@ -175,9 +175,16 @@ impl Proxy {
         let mut fresh_only = false;
         loop {
             let begun = Instant::now();
+            if let Some(call) = call {
+                // Told of before it ends: the client, or the gateway, may end first.
+                call.note(|answer| answer.attempts.push(under_way(&upstream)));
+            }
             let tried = self.attempt(&prepared, &way, &key, fresh_only).await;
             if let Some(call) = call {
-                call.note(|answer| answer.attempts.push(attempt(&upstream, &tried, begun)));
+                call.note(|answer| {
+                    answer.attempts.pop();
+                    answer.attempts.push(attempt(&upstream, &tried, begun));
+                });
             }
             match tried {
                 Ok((parts, incoming, conn)) => {
@@ -251,6 +258,13 @@ struct Way<'a> {
     read_timeout: Duration,
 }
 
+fn under_way(upstream: &Upstream) -> Attempt {
+    Attempt {
+        upstream: Some(upstream.name.clone()),
+        ..Attempt::default()
+    }
+}
+
 fn attempt<T>(
     upstream: &Upstream,
     tried: &Result<(response::Parts, Incoming, T), Failure>,
@@ -261,10 +275,10 @@ fn attempt<T>(
         Err(failure) => (None, Some(error_of(failure).code().to_owned())),
     };
     Attempt {
-        upstream: Some(upstream.name.clone()),
         status,
         error,
         ms: begun.elapsed().as_secs_f64() * 1e3,
+        ..under_way(upstream)
     }
 }
 

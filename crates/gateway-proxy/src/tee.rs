@@ -184,7 +184,10 @@ impl Tee {
                     *left == 0
                 });
                 // A client that was told the length stops reading at the last byte.
-                if last && self.finish(End::Eof).is_some() {
+                if last {
+                    self.finish(End::Eof);
+                }
+                if self.receipt.is_some() {
                     self.held = chunk;
                 } else {
                     self.ready = chunk;
@@ -247,11 +250,7 @@ impl Tee {
             pass_event(&event, passed, &events.rules, self.call.as_ref(), &mut out);
             self.put(out);
         }
-        let end = match self.framing {
-            Framing::Delimited => End::Eof,
-            Framing::Close => End::CloseDelimited,
-        };
-        self.end = Some(match self.finish(end) {
+        self.end = Some(match self.finish(self.framing.end()) {
             // Delimited by the connection's close and without its end: it may have been cut.
             Some(Outcome::Truncated) if self.framing == Framing::Close => {
                 self.receipt = None;
@@ -263,7 +262,7 @@ impl Tee {
 
     fn finish(&mut self, end: End) -> Option<Outcome> {
         let (outcome, receipt) = self.call.as_ref()?.finish(end)?;
-        self.receipt = Some(receipt);
+        self.receipt = receipt;
         Some(outcome)
     }
 }
@@ -316,7 +315,7 @@ fn pass_event(
     if kind != EventKind::Data
         && let Some((_, receipt)) = call.and_then(|call| call.finish(End::Eof))
     {
-        out.receipt = Some(receipt);
+        out.receipt = receipt;
     }
     if out.receipt.is_some() {
         out.held.push(bytes);

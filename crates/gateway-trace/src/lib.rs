@@ -118,6 +118,6 @@ pub use gateway_metadata::{Identity, SessionHeader};
 pub use json::Json;
 pub use outcome::{CallError, Outcome};
 pub use record::{ChoiceRecord, Include, Integrity, TokenCounts, TraceRecord};
-pub use recorder::{End, EventKind, Recorder, ReplyHead};
+pub use recorder::{End, EventKind, Recorder, ReplyHead, is_cut};
 pub use reply::{Attempt, Reply, ReplyDigest, ReplyMeta};
 pub use summary::{Summary, summary};

@@ -10,6 +10,7 @@ use crate::{CallError, Endpoint, Reply, ReplyMeta};
 mod verdict;
 
 use verdict::Verdict;
+pub use verdict::is_cut;
 
 /// The head of a reply, as far as the record needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway_trace::End;
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -39,6 +40,14 @@ impl Framing {
             Self::Close
         }
     }
+
+    /// What the end of a body that is framed so means.
+    pub(crate) fn end(self) -> End {
+        match self {
+            Self::Delimited => End::Eof,
+            Self::Close => End::CloseDelimited,
+        }
+    }
 }
 
 /// A reply's body and the connection it comes from.
@@ -54,6 +63,8 @@ pub(crate) struct UpstreamBody {
     /// Armed at the first wait and re-armed only when it fires: a timer for each chunk would
     /// cost more than the chunk.
     timer: Option<Pin<Box<Sleep>>>,
+    /// What was read before anybody asked for it.
+    begun: Option<Bytes>,
     /// What ended the body, kept back until the bytes before it are handed on.
     ended: Option<Result<(), Failure>>,
 }
@@ -72,13 +83,29 @@ impl UpstreamBody {
             read_timeout,
             last_read: Instant::now(),
             timer: None,
+            begun: None,
             ended: None,
         }
     }
 
     /// How many bytes are still to come, where the upstream said so.
     pub(crate) fn exact_length(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
+        let begun = self.begun.as_ref().map_or(0, Bytes::len) as u64;
+        self.incoming.size_hint().exact().map(|rest| begun + rest)
+    }
+
+    /// Reads what has come with the head, without waiting, and gives what is wrong with it if
+    /// nothing else can be had of it.
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
+        match self.poll_chunk(cx) {
+            Poll::Ready(Some(Ok(chunk))) => self.begun = Some(chunk),
+            Poll::Ready(Some(Err(failure))) if failure.kind == FailureKind::Protocol => {
+                return Some(failure);
+            }
+            Poll::Ready(Some(Err(failure))) => self.ended = Some(Err(failure)),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        None
     }
 
     /// The next bytes, all that have arrived in one piece; `None` at the body's end.
@@ -87,6 +114,9 @@ impl UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Failure>>> {
         let mut chunk = Joined::default();
+        if let Some(begun) = self.begun.take() {
+            chunk.push(begun);
+        }
         while self.ended.is_none() && chunk.len() < MERGE_LIMIT {
             match self.poll_frame(cx) {
                 Poll::Ready(Some(Ok(data))) => chunk.push(data),
@@ -134,7 +164,7 @@ impl UpstreamBody {
                     Err(_trailers) => continue,
                 },
                 Poll::Ready(Some(Err(error))) => {
-                    let kind = if error.is_parse() {
+                    let kind = if error.is_parse() || is_malformed(&error) {
                         FailureKind::Protocol
                     } else {
                         FailureKind::Reset
@@ -172,4 +202,12 @@ impl UpstreamBody {
         }
         Poll::Pending
     }
+}
+
+/// Whether a chunk was not what it has to be: hyper tells that as an I/O error of its own.
+fn is_malformed(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| matches!(io.kind(), InvalidData | InvalidInput))
 }

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,6 +16,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// So many interim replies (1xx) may come before the reply itself.
+const MAX_INTERIM: usize = 64;
 
 /// Why an exchange with an upstream failed.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +104,17 @@ impl Conn {
     /// Dropping the future closes the connection, and with it the upstream's work on the call.
     pub(crate) async fn exchange(
         mut self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<(response::Parts, Incoming, Conn), Failure> {
         let reused = std::mem::replace(&mut self.served, true);
         self.received.store(false, Ordering::Relaxed);
+        let interim = Arc::new(AtomicUsize::new(0));
+        hyper::ext::on_informational(&mut request, {
+            let interim = Arc::clone(&interim);
+            move |_| {
+                interim.fetch_add(1, Ordering::Relaxed);
+            }
+        });
         let answer = {
             let mut answer = pin!(self.sender.send_request(request));
             poll_fn(|cx| {
@@ -120,6 +130,10 @@ impl Conn {
             })
             .await
         };
+        if interim.load(Ordering::Relaxed) > MAX_INTERIM {
+            let message = "the upstream sent too many interim replies";
+            return Err(Failure::new(FailureKind::Protocol, message));
+        }
         match answer {
             Ok(response) => {
                 let (parts, body) = response.into_parts();

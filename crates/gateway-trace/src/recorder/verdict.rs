@@ -80,7 +80,7 @@ impl Recorder {
         let close_delimited = end == End::CloseDelimited;
         let (outcome, error) = match cut_off(end) {
             Some((outcome, error)) => (outcome, Some(error)),
-            None if close_delimited && self.is_cut(body, parsed.err(), capped) => {
+            None if close_delimited && self.seems_cut(body, parsed.err(), capped) => {
                 let error =
                     CallError::truncated("the connection was closed before the reply was complete");
                 (Outcome::Truncated, Some(error))
@@ -131,17 +131,11 @@ impl Recorder {
     }
 
     /// Whether a body that only the connection's close delimits is a beginning of something.
-    fn is_cut(&self, body: &[u8], error: Option<Error>, capped: bool) -> bool {
+    fn seems_cut(&self, body: &[u8], error: Option<Error>, capped: bool) -> bool {
         if capped {
             return !body.trim_ascii_end().ends_with(b"}");
         }
-        let Some(error) = error else { return false };
-        match error.kind {
-            ErrorKind::UnexpectedEnd => !body.is_empty() || self.is_success(),
-            // A character that the close cut in two.
-            ErrorKind::InvalidUtf8 => error.offset + 4 > body.len(),
-            _ => false,
-        }
+        error.is_some_and(|error| is_cut(body, &error, self.is_success()))
     }
 
     fn status(&self) -> u16 {
@@ -150,6 +144,19 @@ impl Recorder {
 
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status())
+    }
+}
+
+/// Whether a body that is delimited by its connection's close, and is no JSON because of `error`,
+/// is the beginning of a reply that was cut off, and not a whole one that is no JSON. `success`
+/// tells whether the reply's status is a 2xx: only then is an empty body not whole.
+#[must_use]
+pub fn is_cut(body: &[u8], error: &Error, success: bool) -> bool {
+    match error.kind {
+        ErrorKind::UnexpectedEnd => !body.is_empty() || success,
+        // A character that the close cut in two.
+        ErrorKind::InvalidUtf8 => error.offset + 4 > body.len(),
+        _ => false,
     }
 }
 
