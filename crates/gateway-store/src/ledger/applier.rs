@@ -68,6 +68,9 @@ impl Applier {
     ) -> Self {
         let first = journal.recovery().first_seq;
         let from = position.map_or(first, |position| position.replay_from.max(first));
+        // What the last run trimmed may be back: the journal keeps its low-water mark only now and
+        // then. It would take up room, and without room no entry comes that has it trimmed again.
+        journal.trim(from);
         Self {
             journal_id: journal.id(),
             carry_bytes,
