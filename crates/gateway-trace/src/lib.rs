@@ -88,6 +88,12 @@
 //! "#);
 //! ```
 //!
+//! # Sessions
+//!
+//! [`keys`] names what a call says, so that a store can find the call that it extends or repeats;
+//! [`Kin`] is what it found. [`Compact`] writes a listing as what each call adds to its parent, and
+//! [`expand`] undoes it; [`ReportBuilder`] says whether a trainer may take the session as it is.
+//!
 //! # Dialects
 //!
 //! Each API is a module of its own behind one small trait. Chat completions and completions are
@@ -108,6 +114,7 @@ mod outcome;
 mod record;
 mod recorder;
 mod reply;
+mod session;
 mod summary;
 
 pub use call::{Call, CallMeta, ClientInfo};
@@ -120,4 +127,8 @@ pub use outcome::{CallError, Outcome};
 pub use record::{ChoiceRecord, Include, Integrity, TokenCounts, TraceRecord};
 pub use recorder::{End, EventKind, Recorder, ReplyHead, is_cut};
 pub use reply::{Attempt, Reply, ReplyDigest, ReplyMeta};
+pub use session::{
+    CallKeys, Compact, ExpandError, Kin, LineKeys, PrefixBreak, ReportBuilder, SessionReport,
+    Verdict, expand, keys,
+};
 pub use summary::{Summary, summary};

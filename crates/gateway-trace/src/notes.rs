@@ -12,7 +12,24 @@ pub(crate) const NOT_JSON: &str = "the reply is no JSON";
 pub(crate) const NON_FINITE: &str =
     "the reply holds NaN or Infinity, which are null in parsed fields";
 pub(crate) const NO_IDS: &str = "token ids were asked for and none came";
+/// How the note of a store begins that has no room for a reply.
+const LEFT_OUT: &str = "the reply is left out";
 pub(crate) const BAD_REQUEST: &str = "the request is no JSON object";
+
+/// Whether a note says that something of the reply is not in the record.
+pub(crate) fn tells_of_loss(note: &str) -> bool {
+    let losses = [
+        UNREADABLE_EVENT,
+        UNREADABLE_CHOICES,
+        UNREADABLE_IDS,
+        UNREAD_EVENT,
+        CAPPED,
+        NOT_JSON,
+        NO_IDS,
+        LEFT_OUT,
+    ];
+    losses.iter().any(|loss| note.starts_with(loss))
+}
 
 /// Notes in the order in which they were first made, each once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use gateway_metadata::Identity;
 use crate::{Attempt, CallError, ClientInfo, Endpoint, Json, Outcome, SpanType};
 
 mod snapshot;
-mod write;
+pub(crate) mod write;
 
 pub use write::Include;
 

@@ -167,7 +167,7 @@ impl ChoiceRecord {
 }
 
 impl TokenCounts {
-    fn write(self, out: &mut String) {
+    pub(crate) fn write(self, out: &mut String) {
         let mut object = Object::open(out);
         let counts = [
             ("prompt", self.prompt),
@@ -185,7 +185,7 @@ impl TokenCounts {
 }
 
 impl CallError {
-    fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut String) {
         let mut object = Object::open(out);
         object.string("type", &self.r#type);
         object.string("code", &self.code);
@@ -235,23 +235,23 @@ fn write_client(client: &ClientInfo, out: &mut String) {
 }
 
 /// An object that is being written.
-struct Object<'a> {
+pub(crate) struct Object<'a> {
     out: &'a mut String,
     empty: bool,
 }
 
 impl<'a> Object<'a> {
-    fn open(out: &'a mut String) -> Self {
+    pub(crate) fn open(out: &'a mut String) -> Self {
         out.push('{');
         Self { out, empty: true }
     }
 
-    fn close(self) {
+    pub(crate) fn close(self) {
         self.out.push('}');
     }
 
     /// A member whose value `write` appends.
-    fn value(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+    pub(crate) fn value(&mut self, key: &str, write: impl FnOnce(&mut String)) {
         if !std::mem::take(&mut self.empty) {
             self.out.push(',');
         }
@@ -261,47 +261,52 @@ impl<'a> Object<'a> {
         write(self.out);
     }
 
-    fn text(&mut self, key: &str, text: &str) {
+    pub(crate) fn text(&mut self, key: &str, text: &str) {
         self.value(key, |out| out.push_str(text));
     }
 
-    fn string(&mut self, key: &str, string: &str) {
+    pub(crate) fn string(&mut self, key: &str, string: &str) {
         self.value(key, |out| push_quoted(out, string));
     }
 
-    fn integer(&mut self, key: &str, value: i64) {
+    pub(crate) fn integer(&mut self, key: &str, value: i64) {
         self.value(key, |out| integer(out, value));
     }
 
-    fn json(&mut self, key: &str, json: &Json) {
+    pub(crate) fn json(&mut self, key: &str, json: &Json) {
         self.text(key, json.as_str());
     }
 
     /// A member that is null where there is no value.
-    fn optional<T>(&mut self, key: &str, value: Option<&T>, write: impl FnOnce(&mut String, &T)) {
+    pub(crate) fn optional<T>(
+        &mut self,
+        key: &str,
+        value: Option<&T>,
+        write: impl FnOnce(&mut String, &T),
+    ) {
         match value {
             Some(value) => self.value(key, |out| write(out, value)),
             None => self.text(key, "null"),
         }
     }
 
-    fn optional_string(&mut self, key: &str, string: Option<&str>) {
+    pub(crate) fn optional_string(&mut self, key: &str, string: Option<&str>) {
         match string {
             Some(string) => self.string(key, string),
             None => self.text(key, "null"),
         }
     }
 
-    fn optional_integer(&mut self, key: &str, value: Option<i64>) {
+    pub(crate) fn optional_integer(&mut self, key: &str, value: Option<i64>) {
         self.optional(key, value.as_ref(), |out, value| integer(out, *value));
     }
 
-    fn optional_json(&mut self, key: &str, json: Option<&Json>) {
+    pub(crate) fn optional_json(&mut self, key: &str, json: Option<&Json>) {
         self.text(key, json.map_or("null", Json::as_str));
     }
 }
 
-fn array<T>(out: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)) {
+pub(crate) fn array<T>(out: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)) {
     out.push('[');
     for (position, item) in items.iter().enumerate() {
         if position > 0 {
@@ -312,11 +317,11 @@ fn array<T>(out: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T
     out.push(']');
 }
 
-fn integers(out: &mut String, items: &[i64]) {
+pub(crate) fn integers(out: &mut String, items: &[i64]) {
     array(out, items, |out, item| integer(out, *item));
 }
 
-fn strings(out: &mut String, items: &[String]) {
+pub(crate) fn strings(out: &mut String, items: &[String]) {
     array(out, items, |out, item| push_quoted(out, item));
 }
 
@@ -327,7 +332,7 @@ fn integer(out: &mut String, value: i64) {
 
 /// A float always shows that it is one. What is not finite has no JSON; clocks and parsed numbers
 /// never give it.
-fn float(out: &mut String, value: f64) {
+pub(crate) fn float(out: &mut String, value: f64) {
     use std::fmt::Write;
     let value = if value.is_finite() { value } else { 0.0 };
     write!(out, "{value:?}").expect("writing to a string cannot fail");

@@ -1,6 +1,7 @@
 //! Replies as upstreams send them, replayed through the SSE decoder and the recorder.
 
 mod replay;
+mod session;
 
 mod captures;
 mod forms;
