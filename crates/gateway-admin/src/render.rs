@@ -7,20 +7,20 @@ use gateway_store::StoredTrace;
 use gateway_trace::{Call, Include, Reply, TraceRecord};
 
 /// Appends the record of a stored trace.
+pub(crate) fn push_trace(out: &mut String, trace: &StoredTrace, include: Include) {
+    record_of(trace).write_json(include, out);
+}
+
+/// The record of a stored trace.
 ///
 /// Deriving a record never fails by contract; but what is stored outlives the code that stored it,
 /// and one trace must not take all others of its session with it. So a derivation that panics is
 /// caught here, and the trace is shown without its bodies.
-pub(crate) fn push_trace(out: &mut String, trace: &StoredTrace, include: Include) {
-    push_derived(out, trace, include, gateway_trace::record);
+pub(crate) fn record_of(trace: &StoredTrace) -> TraceRecord {
+    derived_by(gateway_trace::record, trace)
 }
 
-fn push_derived(
-    out: &mut String,
-    trace: &StoredTrace,
-    include: Include,
-    derive: impl Fn(&Call, &Reply) -> TraceRecord,
-) {
+fn derived_by(derive: impl Fn(&Call, &Reply) -> TraceRecord, trace: &StoredTrace) -> TraceRecord {
     // The derivation is pure: there is no state that a panic could leave half changed.
     let record = catch_unwind(AssertUnwindSafe(|| derive(&trace.call, &trace.reply)));
     let record = record.unwrap_or_else(|_| {
@@ -28,7 +28,7 @@ fn push_derived(
         tracing::error!(trace_id, "the record of a stored trace cannot be derived");
         without_bodies(trace)
     });
-    record.write_json(include, out);
+    record.with_kin(&trace.kin)
 }
 
 /// What the columns of a trace alone say of it, and a note of what is missing.
@@ -51,7 +51,7 @@ fn without_bodies(trace: &StoredTrace) -> TraceRecord {
 
 #[cfg(test)]
 mod tests {
-    use gateway_trace::{CallMeta, Endpoint};
+    use gateway_trace::{CallMeta, Endpoint, Kin};
 
     use super::*;
 
@@ -68,12 +68,10 @@ mod tests {
                 request: Bytes::from_static(b"{}"),
             },
             reply: Reply::interrupted(None),
+            kin: Kin::default(),
         };
-        let mut text = String::new();
-        push_derived(&mut text, &trace, Include::default(), |_, _| {
-            panic!("a bug in a dialect")
-        });
-        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let record = derived_by(|_, _| panic!("a bug in a dialect"), &trace);
+        let record: serde_json::Value = serde_json::from_str(&record.to_json()).unwrap();
         assert_eq!(record["trace_id"], "trace-1");
         assert_eq!(record["outcome"], "interrupted");
         let notes = record["integrity"]["notes"].as_array().unwrap();

@@ -36,10 +36,7 @@ pub(crate) fn router(shared: Shared) -> Router {
             "/sessions/{session_id}/traces",
             reads(get(traces::of_session)),
         )
-        .route(
-            "/sessions/{session_id}/report",
-            reads(get(Refusal::not_built("the session report"))),
-        )
+        .route("/sessions/{session_id}/report", reads(get(traces::report)))
         .route("/traces", reads(get(traces::feed)))
         .route("/traces/count", reads(get(traces::count)))
         .route("/traces/facets", reads(get(traces::facets)))

@@ -2,14 +2,14 @@
 
 use axum::extract::{Path, State};
 use gateway_store::{Feed, Order, SessionTraces, StoreError, TraceFilter, TraceStore};
-use gateway_trace::{Include, Outcome, SpanType};
+use gateway_trace::{Compact, Include, Outcome, ReportBuilder, SpanType};
 
 use crate::Shared;
 use crate::body::Body;
 use crate::fields::Fields;
 use crate::query::Query;
 use crate::refusal::Refusal;
-use crate::render::push_trace;
+use crate::render::{push_trace, record_of};
 use crate::reply::JsonText;
 use crate::scope::Runs;
 
@@ -26,6 +26,35 @@ pub(crate) async fn of_session(
     shared
         .read(move |store| listing.render(store, vec![session_id]))
         .await
+}
+
+/// `GET /sessions/{session_id}/report`: whether a trainer may take the session as it is.
+pub(crate) async fn report(
+    State(shared): State<Shared>,
+    Path(session_id): Path<String>,
+    query: Query,
+) -> Result<JsonText, Refusal> {
+    let scope = Runs::read(&query, shared.own_run().as_deref())?.scope();
+    // Asked for before the store is read: a call that ends meanwhile is there then, and is told
+    // from those that are still open by its id.
+    let mut open = shared.ledger.open_calls(&session_id, &scope);
+    let unknown = Refusal::unknown("session", &session_id);
+    let report = shared.read(move |store| {
+        let session = store.session(&session_id, &scope)?;
+        if session.is_none() && open.is_empty() {
+            return Ok(None);
+        }
+        let mut report = ReportBuilder::default();
+        for trace in store.session_traces(&SessionTraces::all(&session_id, scope))? {
+            open.retain(|trace_id| *trace_id != trace.call.meta.trace_id);
+            report.add(&record_of(&trace));
+        }
+        let run_id = session.as_ref().and_then(|row| row.run_id.as_deref());
+        let deleted = session.as_ref().map_or(0, |row| row.deleted_count);
+        let report = report.finish(&session_id, run_id, open.len() as u64, deleted);
+        Ok(Some(JsonText::of(&report)))
+    });
+    report.await?.ok_or(unknown)
 }
 
 /// `GET /traces/{trace_id}`
@@ -86,14 +115,12 @@ struct Listing {
     /// The query for each session; its id is filled in for each.
     query: SessionTraces,
     include: Include,
+    is_compact: bool,
 }
 
 impl Listing {
     fn read(fields: &impl Fields, own_run: Option<&str>) -> Result<Self, Refusal> {
         let formats = [("full", false), ("compact", true)];
-        if fields.word("format", &formats)? == Some(true) {
-            return Err(Refusal::not_built("the compact form of a listing"));
-        }
         let plain = SessionTraces::plain("", Runs::read(fields, own_run)?.scope());
         let query = SessionTraces {
             since: fields.number("since")?,
@@ -107,15 +134,26 @@ impl Listing {
         Ok(Self {
             query,
             include: include(fields)?,
+            is_compact: fields.word("format", &formats)?.unwrap_or_default(),
         })
     }
 
-    /// The traces of these sessions as one JSON array.
+    /// The traces of these sessions: one JSON array, or one compact document.
     fn render(
         mut self,
         store: &dyn TraceStore,
         sessions: Vec<String>,
     ) -> Result<JsonText, StoreError> {
+        if self.is_compact {
+            let mut compact = Compact::default();
+            for session_id in sessions {
+                self.query.session_id = session_id;
+                for trace in store.session_traces(&self.query)? {
+                    compact.push(&record_of(&trace));
+                }
+            }
+            return Ok(JsonText(compact.finish()));
+        }
         let mut text = String::from("[");
         for session_id in sessions {
             self.query.session_id = session_id;

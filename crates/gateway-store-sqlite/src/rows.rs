@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 use gateway_store::{Json, Run, Session, StoredTrace};
-use gateway_trace::{Call, CallMeta, Endpoint, Reply, ReplyMeta};
+use gateway_trace::{Call, CallMeta, Endpoint, Kin, Reply, ReplyMeta};
 use rusqlite::Row;
 
 /// What [`trace`] reads, from `traces AS t`.
 pub(crate) const TRACE: &str = "t.commit_seq, t.arrival_seq, t.created_at, c.call_meta,
-    c.reply_meta, q.data, p.data, t.trace_id, t.session_id, t.run_id, t.endpoint, t.timestamp
+    c.reply_meta, q.data, p.data, t.trace_id, t.session_id, t.run_id, t.endpoint, t.timestamp,
+    t.parent_trace_id, t.line,
+    CASE WHEN t.outcome <> 'completed' THEN (SELECT trace_id FROM traces AS s
+        WHERE s.session_id = t.session_id AND s.arrival_seq > t.arrival_seq
+        AND s.request_key = t.request_key AND s.outcome = 'completed'
+        ORDER BY s.arrival_seq, s.commit_seq LIMIT 1) END
     FROM traces AS t
     JOIN contents AS c ON c.commit_seq = t.commit_seq
     LEFT JOIN bodies AS q ON q.body_id = c.request
@@ -15,7 +20,7 @@ pub(crate) const TRACE: &str = "t.commit_seq, t.arrival_seq, t.created_at, c.cal
 
 /// What [`session`] reads.
 pub(crate) const SESSION: &str = "session_id, run_id, created_at, metadata, trace_count,
-    total_count, first_trace_at, last_trace_at FROM sessions";
+    total_count, first_trace_at, last_trace_at, deleted_count FROM sessions";
 
 /// What [`run`] reads.
 pub(crate) const RUN: &str = "run_id, started_at, ended_at, metadata FROM runs";
@@ -48,6 +53,11 @@ pub(crate) fn trace(row: &Row<'_>) -> rusqlite::Result<StoredTrace> {
             meta: reply_meta,
             body: body(row, 6)?,
         },
+        kin: Kin {
+            parent_trace_id: row.get(12)?,
+            line: row.get::<_, Option<i64>>(13)?.map(unsigned),
+            superseded_by: row.get(14)?,
+        },
     })
 }
 
@@ -77,6 +87,7 @@ pub(crate) fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         total_count: unsigned(row.get(5)?),
         first_trace_at: row.get(6)?,
         last_trace_at: row.get(7)?,
+        deleted_count: unsigned(row.get(8)?),
     })
 }
 

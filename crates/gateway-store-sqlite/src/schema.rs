@@ -6,13 +6,13 @@ use rusqlite::Connection;
 pub(crate) const APPLICATION_ID: i32 = 0x724C_4C4D;
 
 /// The version of the schema below. It only grows, with a migration from each version before.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// The longest file that is checked in full when it is opened; larger ones would take too long.
 pub(crate) const CHECK_BYTES: u64 = 64 << 20;
 
 /// Everything in a file of this version, one statement each.
-pub(crate) const STATEMENTS: [&str; 17] = [
+pub(crate) const STATEMENTS: [&str; 18] = [
     // How far the store has got. `last_*` outlive the rows that they come from, so that nothing is
     // numbered twice after a deletion.
     "CREATE TABLE progress (
@@ -42,11 +42,17 @@ pub(crate) const STATEMENTS: [&str; 17] = [
         status INTEGER,
         stream INTEGER NOT NULL,
         latency_ms REAL NOT NULL,
-        timestamp REAL NOT NULL
+        timestamp REAL NOT NULL,
+        request_key INTEGER,
+        line_key INTEGER,
+        parent_trace_id TEXT,
+        line INTEGER
     ) STRICT",
     // An index also holds the commit sequence, so that each gives a filter in the order of commits.
     "CREATE UNIQUE INDEX traces_by_id ON traces (trace_id)",
     "CREATE INDEX traces_by_session ON traces (session_id, arrival_seq)",
+    // Only what others may extend.
+    "CREATE INDEX traces_by_line ON traces (line_key, arrival_seq) WHERE line_key NOT NULL",
     "CREATE INDEX traces_by_run ON traces (run_id)",
     "CREATE INDEX traces_by_model ON traces (model)",
     "CREATE INDEX traces_by_harness ON traces (harness)",
@@ -75,6 +81,8 @@ pub(crate) const STATEMENTS: [&str; 17] = [
         metadata TEXT NOT NULL,
         trace_count INTEGER NOT NULL,
         total_count INTEGER NOT NULL,
+        deleted_count INTEGER NOT NULL DEFAULT 0,
+        lines INTEGER NOT NULL DEFAULT 0,
         first_trace_at REAL,
         last_trace_at REAL,
         UNIQUE (session_id, run_id)

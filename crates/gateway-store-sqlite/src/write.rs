@@ -50,6 +50,14 @@ pub(crate) fn progress(connection: &Connection) -> rusqlite::Result<Progress> {
     })
 }
 
+/// Where a new trace stands among those of its session.
+#[derive(Default)]
+struct Place {
+    parent_trace_id: Option<String>,
+    line: Option<i64>,
+    begins_line: bool,
+}
+
 struct Writer<'a> {
     transaction: Transaction<'a>,
     progress: Progress,
@@ -68,6 +76,13 @@ impl Writer<'_> {
         for Item { seq, write } in batch.items.iter().filter(|item| item.seq > stored) {
             match write {
                 Write::Trace(trace) => applied.traces += u64::from(self.insert(trace)?),
+                Write::Overtaken { session_id, run_id } => {
+                    self.execute(
+                        "UPDATE sessions SET deleted_count = deleted_count + 1
+                            WHERE session_id = ? AND run_id = ?",
+                        params![session_id, run_id.as_deref().unwrap_or_default()],
+                    )?;
+                }
                 Write::Change(change) => {
                     if let Some(deleted) = self.change(change)? {
                         applied.deleted.push((*seq, deleted));
@@ -110,11 +125,13 @@ impl Writer<'_> {
         progress.last_arrival = progress.last_arrival.max(trace.arrival_seq);
         let commit_seq = signed(progress.last_commit + 1);
         let created_at = self.at.max(progress.last_created_at + COMMIT_STEP);
+        let place = self.place(trace)?;
+        let key = |key: u64| key.cast_signed();
         let inserted = self.execute(
             "INSERT INTO traces (commit_seq, arrival_seq, created_at, trace_id, session_id, run_id,
                 harness, model, endpoint, span_type, outcome, has_error, finish_reason, status,
-                stream, latency_ms, timestamp)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                stream, latency_ms, timestamp, request_key, line_key, parent_trace_id, line)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (trace_id) DO NOTHING",
             params![
                 commit_seq,
@@ -134,6 +151,10 @@ impl Writer<'_> {
                 summary.stream,
                 summary.latency_ms,
                 summary.timestamp,
+                trace.keys.as_ref().map(|keys| key(keys.request)),
+                trace.line_key().map(key),
+                place.parent_trace_id,
+                place.line,
             ],
         )?;
         if inserted == 0 {
@@ -155,9 +176,72 @@ impl Writer<'_> {
                 reply
             ],
         )?;
-        self.count_in_session(summary)?;
+        self.count_in_session(summary, place.begins_line)?;
         self.note_run(summary)?;
         Ok(true)
+    }
+
+    /// Where a new trace stands among those of its session.
+    fn place(&self, new: &NewTrace) -> rusqlite::Result<Place> {
+        if let Some((parent_trace_id, line)) = self.parent(new)? {
+            return Ok(Place {
+                parent_trace_id: Some(parent_trace_id),
+                line,
+                begins_line: false,
+            });
+        }
+        let mut place = Place::default();
+        if new.may_begin_line() {
+            let summary = &new.summary;
+            let run_id = summary.identity.run_id.as_deref().unwrap_or_default();
+            let sql = "SELECT lines FROM sessions WHERE session_id = ? AND run_id = ?";
+            let mut statement = self.transaction.prepare_cached(sql)?;
+            let begun = statement.query_row([summary.session_id(), run_id], |row| row.get(0));
+            place.line = Some(begun.optional()?.unwrap_or(0));
+            place.begins_line = true;
+        }
+        Ok(place)
+    }
+
+    /// The trace that a new one extends, and its line.
+    fn parent(&self, new: &NewTrace) -> rusqlite::Result<Option<(String, Option<i64>)>> {
+        let arrival_seq = signed(new.arrival_seq);
+        let mut longest = self.transaction.prepare_cached(
+            "SELECT arrival_seq, trace_id, line FROM traces
+                WHERE line_key = ? AND arrival_seq < ?
+                ORDER BY arrival_seq DESC, commit_seq DESC LIMIT 1",
+        )?;
+        let mut parent = None;
+        for key in new.parent_keys() {
+            let found = longest.query_row(params![key.cast_signed(), arrival_seq], |row| {
+                Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?)))
+            });
+            parent = found.optional()?;
+            if parent.is_some() {
+                break;
+            }
+        }
+        let Some((found_at, mut parent)) = parent else {
+            return Ok(None);
+        };
+        // Nearly always that is it. What has come since may begin the new one as well, though, and
+        // the latest counts.
+        let mut since = self.transaction.prepare_cached(
+            "SELECT line_key, trace_id, line FROM traces
+                WHERE session_id = ? AND arrival_seq >= ? AND arrival_seq < ? AND line_key NOT NULL
+                ORDER BY arrival_seq DESC, commit_seq DESC",
+        )?;
+        let mut rows = since.query(params![new.summary.session_id(), found_at, arrival_seq])?;
+        while let Some(row) = rows.next()? {
+            if new
+                .parent_keys()
+                .contains(&row.get::<_, i64>(0)?.cast_unsigned())
+            {
+                parent = (row.get(1)?, row.get(2)?);
+                break;
+            }
+        }
+        Ok(Some(parent))
     }
 
     fn insert_body(&self, data: &[u8]) -> rusqlite::Result<Option<i64>> {
@@ -169,7 +253,7 @@ impl Writer<'_> {
     }
 
     /// Counts a new trace in the row of its session, which it may make.
-    fn count_in_session(&self, summary: &Summary) -> rusqlite::Result<()> {
+    fn count_in_session(&self, summary: &Summary, begins_line: bool) -> rusqlite::Result<()> {
         let session_id = summary.session_id();
         if session_id.is_empty() {
             return Ok(());
@@ -179,9 +263,15 @@ impl Writer<'_> {
         let count = || {
             self.execute(
                 "UPDATE sessions SET trace_count = trace_count + ?3, total_count = total_count + 1,
-                    first_trace_at = coalesce(first_trace_at, ?4), last_trace_at = ?4
-                    WHERE session_id = ?1 AND run_id = ?2",
-                params![session_id, run_id, is_plain(summary), created_at],
+                    first_trace_at = coalesce(first_trace_at, ?4), last_trace_at = ?4,
+                    lines = lines + ?5 WHERE session_id = ?1 AND run_id = ?2",
+                params![
+                    session_id,
+                    run_id,
+                    is_plain(summary),
+                    created_at,
+                    begins_line
+                ],
             )
         };
         if count()? == 0 {

@@ -1,6 +1,6 @@
 //! What the applier hands to a store in one transaction.
 
-use gateway_trace::{Call, Outcome, Reply, SpanType, Summary};
+use gateway_trace::{Call, CallKeys, Outcome, Reply, SpanType, Summary, keys};
 
 use crate::change::Change;
 
@@ -66,6 +66,14 @@ pub struct Item {
 pub enum Write {
     /// A finished call.
     Trace(Box<NewTrace>),
+    /// A call has ended that a deletion of its session had overtaken. It is counted in the row of
+    /// the session and run, if there is one again.
+    Overtaken {
+        /// The session.
+        session_id: String,
+        /// The run.
+        run_id: Option<String>,
+    },
     /// Anything else.
     Change(Change),
 }
@@ -81,18 +89,40 @@ pub struct NewTrace {
     pub reply: Reply,
     /// The columns that traces are searched by, derived from the two.
     pub summary: Summary,
+    /// What it says, so that the calls of its session which it belongs to can be found; none
+    /// outside of a session.
+    pub keys: Option<CallKeys>,
 }
 
 impl NewTrace {
     /// Joins a call and its reply.
     pub fn new(arrival_seq: u64, call: Call, reply: Reply) -> Self {
         let summary = gateway_trace::summary(&call, &reply);
+        let keys = keys(&call);
         Self {
             arrival_seq,
             call,
             reply,
             summary,
+            keys,
         }
+    }
+
+    /// The key of its messages, if later calls may extend it: it has completed.
+    pub fn line_key(&self) -> Option<u64> {
+        let line = self.keys.as_ref()?.line.as_ref()?;
+        is_plain(&self.summary).then_some(line.own)
+    }
+
+    /// The keys of the calls that it may extend, the longest first.
+    pub fn parent_keys(&self) -> &[u64] {
+        let line = self.keys.as_ref().and_then(|keys| keys.line.as_ref());
+        line.map_or(&[], |line| &line.beginnings)
+    }
+
+    /// Whether it begins a line of its session, if it extends no other call.
+    pub fn may_begin_line(&self) -> bool {
+        self.keys.is_some() && is_plain(&self.summary)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::store::TraceStore;
 
 mod apply;
 mod feed;
+mod kin;
 mod runs;
 mod samples;
 mod sessions;
@@ -29,10 +30,11 @@ type Case = fn(&dyn TraceStore) -> Result<(), StoreError>;
 /// # Panics
 /// If the store breaks a promise; the last line printed names the case.
 pub fn run(open: &mut dyn FnMut() -> Arc<dyn TraceStore>) {
-    let cases: [&[(&str, Case)]; 5] = [
+    let cases: [&[(&str, Case)]; 6] = [
         apply::CASES,
         traces::CASES,
         feed::CASES,
+        kin::CASES,
         sessions::CASES,
         runs::CASES,
     ];

@@ -9,7 +9,7 @@ use gateway_trace::{Call, Reply};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::change::Change;
+use crate::change::{Change, Scope};
 use crate::entry;
 use crate::error::StoreError;
 use crate::store::TraceStore;
@@ -285,6 +285,13 @@ impl Ledger {
             replayed: shared.is_replayed(),
             counters: calls.counters(),
         }
+    }
+
+    /// The trace ids of the calls of a session that have been admitted and have not ended, but for
+    /// those that a deletion has overtaken.
+    pub fn open_calls(&self, session_id: &str, scope: &Scope) -> Vec<String> {
+        let calls = self.inner.shared.calls();
+        calls.open_in(session_id, scope).cloned().collect()
     }
 
     /// How many calls became what.

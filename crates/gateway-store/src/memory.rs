@@ -68,14 +68,14 @@ impl TraceStore for MemoryStore {
         let found = tables.of_session(&query.session_id).filter(wanted);
         Ok(found
             .take(limit(query.limit))
-            .map(|trace| trace.stored.clone())
+            .map(|trace| tables.shown(trace))
             .collect())
     }
 
     fn trace(&self, trace_id: &str) -> Result<Option<StoredTrace>, StoreError> {
         let tables = self.tables();
         let commit_seq = tables.by_id.get(trace_id);
-        Ok(commit_seq.map(|commit_seq| tables.traces[commit_seq].stored.clone()))
+        Ok(commit_seq.map(|commit_seq| tables.shown(&tables.traces[commit_seq])))
     }
 
     fn feed(&self, query: &Feed) -> Result<FeedPage, StoreError> {
@@ -85,19 +85,18 @@ impl TraceStore for MemoryStore {
                 .filter
                 .matches(&trace.summary, trace.stored.created_at)
         });
-        let stored = matching.map(|trace| &trace.stored);
         let limit = limit(Some(query.limit));
         let mut traces: Vec<_> = match (query.order, query.cursor) {
-            (Order::OldestFirst, cursor) => stored
-                .filter(|trace| cursor.is_none_or(|cursor| trace.commit_seq > cursor))
+            (Order::OldestFirst, cursor) => matching
+                .filter(|trace| cursor.is_none_or(|cursor| trace.stored.commit_seq > cursor))
                 .take(limit.saturating_add(1))
-                .cloned()
+                .map(|trace| tables.shown(trace))
                 .collect(),
-            (Order::NewestFirst, cursor) => stored
+            (Order::NewestFirst, cursor) => matching
                 .rev()
-                .filter(|trace| cursor.is_none_or(|cursor| trace.commit_seq < cursor))
+                .filter(|trace| cursor.is_none_or(|cursor| trace.stored.commit_seq < cursor))
                 .take(limit.saturating_add(1))
-                .cloned()
+                .map(|trace| tables.shown(trace))
                 .collect(),
         };
         let more = traces.len() > limit;

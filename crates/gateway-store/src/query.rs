@@ -1,6 +1,6 @@
 //! What can be asked of a store, and what it answers.
 
-use gateway_trace::{Call, Json, Outcome, Reply, SpanType, Summary, TraceRecord};
+use gateway_trace::{Call, Json, Kin, Outcome, Reply, SpanType, Summary, TraceRecord};
 use serde::Serialize;
 
 use crate::change::Scope;
@@ -20,12 +20,15 @@ pub struct StoredTrace {
     pub call: Call,
     /// What became of it.
     pub reply: Reply,
+    /// Its place among the calls of its session and run. What superseded it is the first completed
+    /// call stored that arrived after it with the same request key, if it did not complete itself.
+    pub kin: Kin,
 }
 
 impl StoredTrace {
     /// The record of the call: a pure function of what is stored.
     pub fn record(&self) -> TraceRecord {
-        gateway_trace::record(&self.call, &self.reply)
+        gateway_trace::record(&self.call, &self.reply).with_kin(&self.kin)
     }
 }
 
@@ -191,6 +194,10 @@ pub struct Session {
     pub first_trace_at: Option<f64>,
     /// When its last trace was committed.
     pub last_trace_at: Option<f64>,
+    /// How many calls have ended since it was created that a deletion had overtaken. No part of a
+    /// listing.
+    #[serde(skip)]
+    pub deleted_count: u64,
 }
 
 /// One run.
@@ -212,6 +219,7 @@ impl Session {
         rows.into_iter().reduce(|sum, row| Session {
             trace_count: sum.trace_count + row.trace_count,
             total_count: sum.total_count + row.total_count,
+            deleted_count: sum.deleted_count + row.deleted_count,
             created_at: sum.created_at.min(row.created_at),
             run_id: None,
             first_trace_at: earliest(sum.first_trace_at, row.first_trace_at),

@@ -30,6 +30,11 @@ pub trait TraceStore: Send + Sync + 'static {
     /// - A trace of a session creates its row: that of the session and run; a row of the session
     ///   without a run and without traces becomes it. `""` is no session. A trace of a run that
     ///   is not known makes a run that started when the call arrived.
+    /// - A trace finds its place among those of its session and run ([`StoredTrace::kin`]). Its
+    ///   parent is the latest stored one that arrived before it, completed, and whose
+    ///   [`line_key`](crate::NewTrace::line_key) is among its
+    ///   [`parent_keys`](crate::NewTrace::parent_keys); it stands on its parent's line. A completed
+    ///   model call without a parent begins a line; they are numbered from 0.
     fn apply(&self, batch: &Batch) -> Result<Applied, StoreError>;
 
     /// How far the store has got; `None` for a new one.

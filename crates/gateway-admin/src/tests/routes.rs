@@ -115,8 +115,6 @@ async fn head_is_get_without_the_body() {
 async fn what_is_not_built_yet_says_so() {
     let plane = Plane::new();
     let requests = [
-        ("GET", "/sessions/s/report"),
-        ("GET", "/sessions/s/traces?format=compact"),
         ("POST", "/admin/pause"),
         ("POST", "/admin/resume"),
         ("POST", "/admin/reload"),

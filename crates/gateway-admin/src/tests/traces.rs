@@ -347,3 +347,128 @@ async fn defect_17_a_listing_survives_what_is_stored() {
         );
     }
 }
+
+/// Three turns of an agent that sends replies back as they came.
+async fn three_turns(plane: &Plane) -> Vec<String> {
+    let mut messages = vec![json!({"role": "user", "content": "hi"})];
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let request = json!({"model": "m", "messages": messages}).to_string();
+        let made = Made {
+            request: &request,
+            ..Made::default()
+        };
+        ids.push(plane.record(made).await);
+        messages.push(json!({"role": "assistant", "content": "hello"}));
+        messages.push(json!({"role": "user", "content": "go on"}));
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_session_tells_its_lines_and_has_a_compact_form() {
+    let plane = Plane::new();
+    let turns = three_turns(&plane).await;
+    let listed = plane.get("/sessions/s/traces").await.ok();
+    for (position, trace) in listed.as_array().unwrap().iter().enumerate() {
+        assert_eq!(trace["lineage_id"], "s#0");
+        let parent = position.checked_sub(1).map(|before| turns[before].as_str());
+        assert_eq!(trace["parent_trace_id"], json!(parent));
+    }
+    let document = plane.get("/sessions/s/traces?format=compact").await.ok();
+    assert_eq!(
+        (&document["format"], &document["version"]),
+        (&json!("compact"), &json!(1))
+    );
+    assert_eq!(ids(&document["deltas"]), turns);
+    let suffix = &document["deltas"][2]["messages_suffix"];
+    assert_eq!(*suffix, json!([{"role": "user", "content": "go on"}]));
+    let expanded = gateway_trace::expand(&document.to_string()).unwrap();
+    let last: Value = serde_json::from_str(expanded[2].as_str()).unwrap();
+    assert_eq!(last["messages"], listed[2]["messages"]);
+    // A slice has its own root.
+    let since = plane.get("/traces?order=asc").await.ok()["traces"][1]["_created_at"].clone();
+    let path = format!("/sessions/s/traces?format=compact&since={since}&limit=1");
+    let slice = plane.get(&path).await.ok();
+    assert_eq!(ids(&slice["deltas"]), turns[1..2]);
+    assert_eq!(slice["deltas"][0]["parent_trace_id"], Value::Null);
+    let none = plane.get("/sessions/unknown/traces?format=compact").await;
+    assert_eq!(none.ok()["deltas"], json!([]));
+}
+
+#[tokio::test]
+async fn the_report_says_whether_a_session_is_whole() {
+    let plane = Plane::new();
+    let unknown = plane.get("/sessions/s/report").await;
+    unknown.refused(404, "not_found");
+    three_turns(&plane).await;
+    let report = plane.get("/sessions/s/report").await.ok();
+    assert_eq!(
+        report,
+        json!({
+            "session_id": "s", "run_id": null, "accepted": 3, "persisted": 3, "in_flight": 0,
+            "deleted": 0, "completed": 3, "failed": {}, "superseded": 0, "prefix_breaks": [],
+            "verdict": "complete", "reasons": [],
+        })
+    );
+    let cut = Made {
+        outcome: Outcome::Truncated,
+        request: r#"{"model":"m","messages":[{"role":"user","content":"cut"}]}"#,
+        ..Made::default()
+    };
+    let cut = plane.record(cut).await;
+    let failed = Made {
+        outcome: Outcome::UpstreamError,
+        ..Made::default()
+    };
+    let failed = plane.record(failed).await;
+    let retried = plane.record(Made::default()).await;
+    let report = plane.get("/sessions/s/report").await.ok();
+    assert_eq!(report["verdict"], "incomplete");
+    assert_eq!(report["superseded"], 1);
+    assert_eq!(
+        report["failed"],
+        json!({"truncated": 1, "upstream_error": 1})
+    );
+    let reasons = report["reasons"].as_array().unwrap();
+    assert!(reasons.len() == 1 && reasons[0].as_str().unwrap().starts_with(&cut));
+    let trace = plane.get(&format!("/traces/{failed}")).await.ok();
+    assert_eq!(trace["superseded_by"], retried.as_str());
+}
+
+#[tokio::test]
+async fn the_report_counts_what_is_under_way_and_what_was_overtaken() {
+    let plane = Plane::new();
+    let admit = async |id: &str| {
+        let mut meta = CallMeta::new(id, Endpoint::ChatCompletions, 1.0);
+        meta.identity.session_id = Some("s".to_owned());
+        let call = Call {
+            meta,
+            request: Bytes::from_static(b"{}"),
+        };
+        plane.ledger.admit(&call).await.unwrap();
+    };
+    let counts = async || {
+        let report = plane.get("/sessions/s/report").await.ok();
+        let count = |name: &str| report[name].as_u64().unwrap();
+        let counts = ["persisted", "in_flight", "deleted"].map(count);
+        assert_eq!(count("accepted"), counts.iter().sum::<u64>());
+        (counts, report["verdict"].as_str().unwrap().to_owned())
+    };
+    admit("1").await;
+    assert_eq!(counts().await, ([0, 1, 0], "in_progress".to_owned()));
+    plane.ask("DELETE", "/sessions/s", "").await.ok();
+    plane
+        .get("/sessions/s/report")
+        .await
+        .refused(404, "not_found");
+    plane.record(Made::default()).await;
+    assert_eq!(counts().await, ([1, 0, 0], "complete".to_owned()));
+    let reply = Reply::interrupted(None);
+    plane.ledger.finish("1", &reply).await.unwrap();
+    assert_eq!(counts().await, ([1, 0, 1], "complete".to_owned()));
+    admit("2").await;
+    assert_eq!(counts().await, ([1, 1, 1], "in_progress".to_owned()));
+    plane.ledger.finish("2", &reply).await.unwrap();
+    assert_eq!(counts().await, ([2, 0, 1], "incomplete".to_owned()));
+}

@@ -12,6 +12,13 @@ use super::open;
 
 const SESSIONS: [&str; 4] = ["", "s", "t", "s/1:ä"];
 const RUNS: [&str; 3] = ["", "r", "q"];
+/// Beginnings of each other, mostly.
+const MESSAGES: [&str; 4] = [
+    r#"[{"role":"user"}]"#,
+    r#"[{"role":"user"},{"role":"assistant"}]"#,
+    r#"[{"role":"user"},{"role":"assistant"},{"role":"assistant"},{"role":"user"}]"#,
+    r#"[{"role":"assistant"},{"role":"user"}]"#,
+];
 const MODELS: [&str; 3] = ["m", "n", ""];
 
 fn name(names: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
@@ -19,7 +26,14 @@ fn name(names: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    prop_oneof![6 => trace(), 3 => put_session(), 2 => delete(), 1 => start(), 1 => end()]
+    prop_oneof![
+        8 => trace(),
+        3 => put_session(),
+        2 => delete(),
+        1 => overtaken(),
+        1 => start(),
+        1 => end()
+    ]
 }
 
 fn trace() -> impl Strategy<Value = Write> {
@@ -31,16 +45,21 @@ fn trace() -> impl Strategy<Value = Write> {
         name(&RUNS),
     );
     let how = (
-        prop::sample::select(&Outcome::ALL[..]),
+        prop_oneof![
+            Just(Outcome::Completed),
+            prop::sample::select(&Outcome::ALL[..])
+        ],
         any::<bool>(),
         0..50u64,
         0..9u8,
         0..9u8,
+        name(&MESSAGES),
     );
     (who, how).prop_map(|((id, session, run, model, harness), how)| {
-        let (outcome, embeds, arrival, latency, time) = how;
+        let (outcome, embeds, arrival, latency, time, messages) = how;
         let mut sample = Sample::new(&format!("t{id}"), session)
             .model(model)
+            .messages(messages)
             .outcome(outcome)
             .latency(f64::from(latency))
             .arrived_at(f64::from(time) * 10.0);
@@ -54,6 +73,13 @@ fn trace() -> impl Strategy<Value = Write> {
             sample = sample.endpoint(Endpoint::Embeddings);
         }
         sample.write(arrival)
+    })
+}
+
+fn overtaken() -> impl Strategy<Value = Write> {
+    (name(&SESSIONS[1..]), name(&RUNS)).prop_map(|(session_id, run_id)| Write::Overtaken {
+        session_id: session_id.to_owned(),
+        run_id: Some(run_id.to_owned()).filter(|run_id| !run_id.is_empty()),
     })
 }
 

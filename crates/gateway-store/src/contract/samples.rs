@@ -62,6 +62,13 @@ impl Sample {
         self
     }
 
+    /// With these messages, a JSON array.
+    #[must_use]
+    pub fn messages(mut self, messages: &str) -> Self {
+        self.call.request = format!(r#"{{"model":"m","messages":{messages}}}"#).into();
+        self
+    }
+
     /// Ended like this.
     #[must_use]
     pub fn outcome(mut self, outcome: Outcome) -> Self {

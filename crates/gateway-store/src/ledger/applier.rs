@@ -222,8 +222,11 @@ impl Applier {
             return Ok(None);
         };
         if is_stored || open.overtaken {
-            self.tail.closed(trace_id);
-            return Ok(None);
+            let closed = self.tail.closed(trace_id).filter(|_| !is_stored);
+            return Ok(closed.map(|open| Write::Overtaken {
+                session_id: open.session_id,
+                run_id: open.run_id,
+            }));
         }
         // What may fail comes before the call is taken off the table.
         let reply = match reply {

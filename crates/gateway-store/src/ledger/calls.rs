@@ -74,6 +74,20 @@ impl Calls {
         call.is_some_and(|call| !call.overtaken && !call.has_partial)
     }
 
+    /// The calls of a session that are open and will leave a trace.
+    pub(super) fn open_in<'a>(
+        &'a self,
+        session_id: &'a str,
+        scope: &'a Scope,
+    ) -> impl Iterator<Item = &'a String> {
+        let open = self.open.iter().filter(move |(_, call)| {
+            call.session_id == session_id
+                && scope.includes(call.run_id.as_deref())
+                && !call.overtaken
+        });
+        open.map(|(trace_id, _)| trace_id)
+    }
+
     pub(super) fn is_open(&self, trace_id: &str) -> bool {
         self.open.contains_key(trace_id)
     }

@@ -34,8 +34,8 @@ pub(super) struct OpenCall {
     pub(super) overtaken: bool,
     /// The call, where it is kept in memory.
     pub(super) call: Option<Box<Call>>,
-    session_id: String,
-    run_id: Option<String>,
+    pub(super) session_id: String,
+    pub(super) run_id: Option<String>,
     /// Where its intent stands, and how long it is, in bytes of entries read.
     read_at: u64,
     bytes: u64,

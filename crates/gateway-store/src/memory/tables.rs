@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gateway_trace::{Json, Summary};
+use gateway_trace::{Json, Kin, Outcome, Summary};
 
 use crate::batch::{Applied, Batch, COMMIT_STEP, NewTrace, Position, Write, is_plain};
 use crate::change::{Change, Scope};
@@ -30,11 +30,15 @@ pub(super) struct Tables {
 pub(super) struct Trace {
     pub(super) stored: StoredTrace,
     pub(super) summary: Summary,
+    line_key: Option<u64>,
+    request_key: Option<u64>,
 }
 
 struct SessionRow {
     session: Session,
     made: u64,
+    /// How many lines its calls have begun.
+    lines: u64,
 }
 
 pub(super) struct RunRow {
@@ -54,6 +58,9 @@ impl Tables {
         for item in batch.items.iter().filter(|item| item.seq > stored) {
             match &item.write {
                 Write::Trace(trace) => applied.traces += self.insert(trace, batch.at),
+                Write::Overtaken { session_id, run_id } => {
+                    self.count_overtaken(session_id, run_id.as_deref());
+                }
                 Write::Change(change) => {
                     if let Some(deleted) = self.change(change) {
                         applied.deleted.push((item.seq, deleted));
@@ -79,6 +86,7 @@ impl Tables {
             created_at: self.last_created_at,
             call: trace.call.clone(),
             reply: trace.reply.clone(),
+            kin: self.kin(trace),
         };
         let session_id = summary.session_id().to_owned();
         self.by_session
@@ -90,11 +98,66 @@ impl Tables {
             Trace {
                 stored,
                 summary: summary.clone(),
+                line_key: trace.line_key(),
+                request_key: trace.keys.as_ref().map(|keys| keys.request),
             },
         );
         self.count_in_session(summary);
         self.note_run(summary);
         1
+    }
+
+    /// The place of a new trace among those that are stored. A line that it begins is counted.
+    fn kin(&mut self, new: &NewTrace) -> Kin {
+        let session_id = new.summary.session_id();
+        let mut earlier: Vec<_> = self
+            .of_session(session_id)
+            .filter(|trace| trace.stored.arrival_seq < new.arrival_seq)
+            .collect();
+        let parent = std::iter::from_fn(|| earlier.pop()).find(|trace| {
+            trace
+                .line_key
+                .is_some_and(|key| new.parent_keys().contains(&key))
+        });
+        if let Some(parent) = parent {
+            return Kin {
+                parent_trace_id: Some(parent.summary.trace_id.clone()),
+                line: parent.stored.kin.line,
+                superseded_by: None,
+            };
+        }
+        let line = new.may_begin_line().then(|| {
+            let run_id = new.summary.identity.run_id.as_deref();
+            self.bind(session_id, run_id);
+            let row = self.session_row(session_id, run_id, new.summary.timestamp);
+            row.lines += 1;
+            row.lines - 1
+        });
+        Kin {
+            line,
+            ..Kin::default()
+        }
+    }
+
+    /// The trace as it is given out: with what superseded it by now.
+    pub(super) fn shown(&self, trace: &Trace) -> StoredTrace {
+        let mut stored = trace.stored.clone();
+        if trace.summary.outcome != Outcome::Completed && trace.request_key.is_some() {
+            let superseding = self.of_session(trace.summary.session_id()).find(|later| {
+                later.stored.arrival_seq > trace.stored.arrival_seq
+                    && later.summary.outcome == Outcome::Completed
+                    && later.request_key == trace.request_key
+            });
+            stored.kin.superseded_by = superseding.map(|later| later.summary.trace_id.clone());
+        }
+        stored
+    }
+
+    fn count_overtaken(&mut self, session_id: &str, run_id: Option<&str>) {
+        let key = (session_id.to_owned(), run_id.unwrap_or_default().to_owned());
+        if let Some(row) = self.sessions.get_mut(&key) {
+            row.session.deleted_count += 1;
+        }
     }
 
     /// Counts a new trace in the row of its session, which it may make.
@@ -106,7 +169,9 @@ impl Tables {
         let run_id = summary.identity.run_id.as_deref();
         self.bind(session_id, run_id);
         let created_at = self.last_created_at;
-        let row = self.session_row(session_id, run_id, summary.timestamp);
+        let row = &mut self
+            .session_row(session_id, run_id, summary.timestamp)
+            .session;
         row.total_count += 1;
         row.trace_count += u64::from(is_plain(summary));
         row.first_trace_at.get_or_insert(created_at);
@@ -126,9 +191,9 @@ impl Tables {
         }
     }
 
-    fn session_row(&mut self, session_id: &str, run_id: Option<&str>, at: f64) -> &mut Session {
+    fn session_row(&mut self, session_id: &str, run_id: Option<&str>, at: f64) -> &mut SessionRow {
         let key = (session_id.to_owned(), run_id.unwrap_or_default().to_owned());
-        let row = self.sessions.entry(key).or_insert_with(|| {
+        self.sessions.entry(key).or_insert_with(|| {
             self.made += 1;
             let session = Session {
                 session_id: session_id.to_owned(),
@@ -139,13 +204,14 @@ impl Tables {
                 run_id: run_id.map(str::to_owned),
                 first_trace_at: None,
                 last_trace_at: None,
+                deleted_count: 0,
             };
             SessionRow {
                 session,
                 made: self.made,
+                lines: 0,
             }
-        });
-        &mut row.session
+        })
     }
 
     fn note_run(&mut self, summary: &Summary) {

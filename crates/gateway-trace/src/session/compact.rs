@@ -37,7 +37,7 @@ impl Compact {
     pub fn push(&mut self, record: &TraceRecord) {
         let value = record.messages.value();
         let messages: Vec<_> = value.into_iter().flat_map(Value::elements).collect();
-        let parent = self.earlier.begun_by(&messages, |_, _| true);
+        let parent = self.earlier.begun_by(record, &messages, |_, _| true);
         let suffix = match parent {
             None => Suffix {
                 parent: None,

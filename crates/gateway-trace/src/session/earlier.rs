@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use gateway_json::Value;
 
-use super::keys::{extended, is_assistant};
+use super::keys::{extended, is_assistant, seed};
 use crate::{Json, Outcome, TraceRecord};
 
 /// What later calls of a session need to know of an earlier one.
@@ -27,14 +27,15 @@ pub(super) struct EarlierCalls {
 }
 
 impl EarlierCalls {
-    /// The latest call whose messages, and then one assistant message that `fits` its reply, begin
-    /// these messages; and how many messages those of the call are.
+    /// The latest call of the same session and run whose messages, and then one assistant message
+    /// that `fits` its reply, begin these messages; and how many messages those of the call are.
     pub(super) fn begun_by(
         &self,
+        record: &TraceRecord,
         messages: &[Value<'_>],
         fits: impl Fn(&Earlier, Value<'_>) -> bool,
     ) -> Option<(&Earlier, usize)> {
-        let mut key = 0;
+        let mut key = seed(&record.identity);
         let mut latest: Option<(usize, usize)> = None;
         for (count, message) in messages.iter().enumerate() {
             if count > 0 && is_assistant(*message) {
@@ -59,7 +60,9 @@ impl EarlierCalls {
         }
         let key = messages
             .iter()
-            .fold(0, |key, message| extended(key, *message));
+            .fold(seed(&record.identity), |key, message| {
+                extended(key, *message)
+            });
         let mut token_ids = record.prompt_token_ids.clone();
         token_ids.extend(&record.completion_token_ids);
         self.by_messages

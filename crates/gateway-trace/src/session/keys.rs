@@ -1,7 +1,7 @@
 //! Short names of what a call says, so that a store can find the calls that it belongs to.
 
 use gateway_json::{Dialect, Edits, Value, parse};
-use gateway_metadata::strip_body;
+use gateway_metadata::{Identity, strip_body};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{Call, Json, SpanType, dialect};
@@ -32,12 +32,8 @@ pub struct LineKeys {
 #[must_use]
 pub fn keys(call: &Call) -> Option<CallKeys> {
     let identity = &call.meta.identity;
-    let session_id = identity.session_id.as_deref()?;
-    let mut seed = xxh3_64_with_seed(session_id.as_bytes(), 0);
-    seed = xxh3_64_with_seed(
-        identity.run_id.as_deref().unwrap_or_default().as_bytes(),
-        seed,
-    );
+    identity.session_id.as_ref()?;
+    let seed = seed(identity);
     let root = parse(&call.request, Dialect::Strict)
         .ok()
         .filter(|root| root.is_object());
@@ -52,6 +48,14 @@ pub fn keys(call: &Call) -> Option<CallKeys> {
             .filter(|_| endpoint.span_type() == SpanType::Llm)
             .and_then(|root| dialect::of(endpoint).read_request(root).messages)
             .and_then(|messages| line_keys(&messages, seed)),
+    })
+}
+
+/// What the keys of a session and run begin with.
+pub(super) fn seed(identity: &Identity) -> u64 {
+    let names = [&identity.session_id, &identity.run_id];
+    names.into_iter().fold(0, |seed, name| {
+        xxh3_64_with_seed(name.as_deref().unwrap_or_default().as_bytes(), seed)
     })
 }
 

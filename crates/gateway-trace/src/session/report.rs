@@ -134,7 +134,7 @@ impl ReportBuilder {
         let value = record.messages.value();
         let messages: Vec<_> = value.into_iter().flat_map(Value::elements).collect();
         if !record.prompt_token_ids.is_empty() {
-            let parent = self.earlier.begun_by(&messages, |call, message| {
+            let parent = self.earlier.begun_by(record, &messages, |call, message| {
                 let reply = call.reply.value();
                 call.has_completion_ids && reply.is_some_and(|reply| echoes(message, reply))
             });
