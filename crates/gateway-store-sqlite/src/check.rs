@@ -11,12 +11,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{failed, is_damage};
 use crate::schema::{APPLICATION_ID, CHECK_BYTES, STATEMENTS, VERSION};
 
-/// Refuses a file that is foreign, newer or damaged.
+/// Refuses a file that is foreign, newer or damaged, and gives the version of one that is older.
 ///
 /// # Errors
 /// The variant of [`StoreError`] that says which; [`StoreError::Locked`] if another process keeps
 /// it from being read.
-pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn check(path: &Path) -> Result<Option<i64>, StoreError> {
     let damaged = |what: &str| StoreError::Damaged {
         path: path.to_owned(),
         what: what.to_owned(),
@@ -51,12 +51,15 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
             known: VERSION,
         });
     }
-    if found < VERSION {
+    if found < 1 {
         return Err(damaged("it has no schema version"));
     }
-    check_schema(&connection)
-        .map_err(as_damage)?
-        .map_or(Ok(()), |what| Err(damaged(&what)))?;
+    let older = (found < VERSION).then_some(found);
+    if older.is_none() {
+        check_schema(&connection)
+            .map_err(as_damage)?
+            .map_or(Ok(()), |what| Err(damaged(&what)))?;
+    }
     if len <= CHECK_BYTES {
         let checked = connection.pragma_query_value(None, "quick_check", |row| row.get(0));
         let said: String = checked.map_err(as_damage)?;
@@ -64,7 +67,7 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
             return Err(damaged(&said));
         }
     }
-    Ok(())
+    Ok(older)
 }
 
 /// Opens a database of ours to read. Where it has a WAL, what that holds counts.

@@ -14,6 +14,7 @@
 //! - Searchable columns stand in `traces`, in narrow rows, each filter with an index of its own
 //!   that also gives the order of commits. What is only read with the trace stands in `contents`,
 //!   and the bodies in `bodies`, by number, so that calls can share them.
+//! - A file of an earlier version is migrated in one transaction, and a copy of it is kept.
 //! - Mode 0600, as the files that SQLite puts beside it.
 //!
 //! # Example
@@ -33,6 +34,7 @@
 
 mod check;
 mod error;
+mod migrate;
 mod query;
 mod readers;
 mod rows;

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::check::{check, open_error};
 use crate::error::failed;
+use crate::migrate::migrate;
 use crate::readers::Readers;
 use crate::{query, rows, schema, write};
 
@@ -37,7 +38,8 @@ impl SqliteStore {
     /// [`StoreError::Foreign`], [`PythonReference`](StoreError::PythonReference),
     /// [`Newer`](StoreError::Newer), [`Damaged`](StoreError::Damaged): the file is not ours to
     /// use, and has not been touched. [`StoreError::Open`]: it cannot be read, or made.
-    /// [`StoreError::Locked`]: another process keeps us out.
+    /// [`StoreError::Locked`]: another process keeps us out. A file of an earlier version is brought
+    /// to the present one; a copy of it as it was is kept beside it, as `<path>.version-<n>`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         match fs::metadata(path) {
@@ -56,8 +58,12 @@ impl SqliteStore {
             }
             Err(error) => return Err(open_error(path, error)),
         }
-        check(path)?;
-        let writer = open_writer(path).map_err(failed("opening it to write"))?;
+        let older = check(path)?;
+        let mut writer = open_writer(path).map_err(failed("opening it to write"))?;
+        if let Some(version) = older {
+            migrate(path, &mut writer, version)?;
+            check(path)?;
+        }
         Ok(Self {
             writer: Mutex::new(writer),
             readers: Readers::new(path),

@@ -9,6 +9,7 @@ use crate::SqliteStore;
 
 mod files;
 mod locks;
+mod migration;
 mod random;
 
 fn open(path: &Path) -> SqliteStore {

@@ -50,14 +50,6 @@ pub(crate) fn progress(connection: &Connection) -> rusqlite::Result<Progress> {
     })
 }
 
-/// Where a new trace stands among those of its session.
-#[derive(Default)]
-struct Place {
-    parent_trace_id: Option<String>,
-    line: Option<i64>,
-    begins_line: bool,
-}
-
 struct Writer<'a> {
     transaction: Transaction<'a>,
     progress: Progress,
@@ -125,8 +117,7 @@ impl Writer<'_> {
         progress.last_arrival = progress.last_arrival.max(trace.arrival_seq);
         let commit_seq = signed(progress.last_commit + 1);
         let created_at = self.at.max(progress.last_created_at + COMMIT_STEP);
-        let place = self.place(trace)?;
-        let key = |key: u64| key.cast_signed();
+        let place = place(&self.transaction, trace)?;
         let inserted = self.execute(
             "INSERT INTO traces (commit_seq, arrival_seq, created_at, trace_id, session_id, run_id,
                 harness, model, endpoint, span_type, outcome, has_error, finish_reason, status,
@@ -151,8 +142,8 @@ impl Writer<'_> {
                 summary.stream,
                 summary.latency_ms,
                 summary.timestamp,
-                trace.keys.as_ref().map(|keys| key(keys.request)),
-                trace.line_key().map(key),
+                trace.keys.as_ref().map(|keys| keys.request.cast_signed()),
+                trace.line_key().map(u64::cast_signed),
                 place.parent_trace_id,
                 place.line,
             ],
@@ -179,69 +170,6 @@ impl Writer<'_> {
         self.count_in_session(summary, place.begins_line)?;
         self.note_run(summary)?;
         Ok(true)
-    }
-
-    /// Where a new trace stands among those of its session.
-    fn place(&self, new: &NewTrace) -> rusqlite::Result<Place> {
-        if let Some((parent_trace_id, line)) = self.parent(new)? {
-            return Ok(Place {
-                parent_trace_id: Some(parent_trace_id),
-                line,
-                begins_line: false,
-            });
-        }
-        let mut place = Place::default();
-        if new.may_begin_line() {
-            let summary = &new.summary;
-            let run_id = summary.identity.run_id.as_deref().unwrap_or_default();
-            let sql = "SELECT lines FROM sessions WHERE session_id = ? AND run_id = ?";
-            let mut statement = self.transaction.prepare_cached(sql)?;
-            let begun = statement.query_row([summary.session_id(), run_id], |row| row.get(0));
-            place.line = Some(begun.optional()?.unwrap_or(0));
-            place.begins_line = true;
-        }
-        Ok(place)
-    }
-
-    /// The trace that a new one extends, and its line.
-    fn parent(&self, new: &NewTrace) -> rusqlite::Result<Option<(String, Option<i64>)>> {
-        let arrival_seq = signed(new.arrival_seq);
-        let mut longest = self.transaction.prepare_cached(
-            "SELECT arrival_seq, trace_id, line FROM traces
-                WHERE line_key = ? AND arrival_seq < ?
-                ORDER BY arrival_seq DESC, commit_seq DESC LIMIT 1",
-        )?;
-        let mut parent = None;
-        for key in new.parent_keys() {
-            let found = longest.query_row(params![key.cast_signed(), arrival_seq], |row| {
-                Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?)))
-            });
-            parent = found.optional()?;
-            if parent.is_some() {
-                break;
-            }
-        }
-        let Some((found_at, mut parent)) = parent else {
-            return Ok(None);
-        };
-        // Nearly always that is it. What has come since may begin the new one as well, though, and
-        // the latest counts.
-        let mut since = self.transaction.prepare_cached(
-            "SELECT line_key, trace_id, line FROM traces
-                WHERE session_id = ? AND arrival_seq >= ? AND arrival_seq < ? AND line_key NOT NULL
-                ORDER BY arrival_seq DESC, commit_seq DESC",
-        )?;
-        let mut rows = since.query(params![new.summary.session_id(), found_at, arrival_seq])?;
-        while let Some(row) = rows.next()? {
-            if new
-                .parent_keys()
-                .contains(&row.get::<_, i64>(0)?.cast_unsigned())
-            {
-                parent = (row.get(1)?, row.get(2)?);
-                break;
-            }
-        }
-        Ok(Some(parent))
     }
 
     fn insert_body(&self, data: &[u8]) -> rusqlite::Result<Option<i64>> {
@@ -430,4 +358,106 @@ impl Writer<'_> {
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<usize> {
         self.transaction.prepare_cached(sql)?.execute(params)
     }
+}
+
+/// Where a new trace stands among those of its session.
+#[derive(Default)]
+struct Place {
+    parent_trace_id: Option<String>,
+    line: Option<i64>,
+    begins_line: bool,
+}
+
+/// Where a new trace stands among those of its session.
+fn place(connection: &Connection, new: &NewTrace) -> rusqlite::Result<Place> {
+    if let Some((parent_trace_id, line)) = parent(connection, new)? {
+        return Ok(Place {
+            parent_trace_id: Some(parent_trace_id),
+            line,
+            begins_line: false,
+        });
+    }
+    let mut place = Place::default();
+    if new.may_begin_line() {
+        let summary = &new.summary;
+        let run_id = summary.identity.run_id.as_deref().unwrap_or_default();
+        let sql = "SELECT lines FROM sessions WHERE session_id = ? AND run_id = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let begun = statement.query_row([summary.session_id(), run_id], |row| row.get(0));
+        place.line = Some(begun.optional()?.unwrap_or(0));
+        place.begins_line = true;
+    }
+    Ok(place)
+}
+
+/// The trace that a new one extends, and its line.
+fn parent(
+    connection: &Connection,
+    new: &NewTrace,
+) -> rusqlite::Result<Option<(String, Option<i64>)>> {
+    let arrival_seq = signed(new.arrival_seq);
+    let mut longest = connection.prepare_cached(
+        "SELECT arrival_seq, trace_id, line FROM traces
+            WHERE line_key = ? AND arrival_seq < ?
+            ORDER BY arrival_seq DESC, commit_seq DESC LIMIT 1",
+    )?;
+    let mut parent = None;
+    for key in new.parent_keys() {
+        let found = longest.query_row(params![key.cast_signed(), arrival_seq], |row| {
+            Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?)))
+        });
+        parent = found.optional()?;
+        if parent.is_some() {
+            break;
+        }
+    }
+    let Some((found_at, mut parent)) = parent else {
+        return Ok(None);
+    };
+    // Nearly always that is it. What has come since may begin the new one as well, though, and
+    // the latest counts.
+    let mut since = connection.prepare_cached(
+        "SELECT line_key, trace_id, line FROM traces
+            WHERE session_id = ? AND arrival_seq >= ? AND arrival_seq < ? AND line_key NOT NULL
+            ORDER BY arrival_seq DESC, commit_seq DESC",
+    )?;
+    let mut rows = since.query(params![new.summary.session_id(), found_at, arrival_seq])?;
+    while let Some(row) = rows.next()? {
+        if new
+            .parent_keys()
+            .contains(&row.get::<_, i64>(0)?.cast_unsigned())
+        {
+            parent = (row.get(1)?, row.get(2)?);
+            break;
+        }
+    }
+    Ok(Some(parent))
+}
+
+/// Gives a trace that is stored already its place among those committed before it.
+pub(crate) fn place_again(
+    connection: &Connection,
+    commit_seq: i64,
+    trace: &NewTrace,
+) -> rusqlite::Result<()> {
+    let place = place(connection, trace)?;
+    let mut statement = connection.prepare_cached(
+        "UPDATE traces SET request_key = ?, line_key = ?, parent_trace_id = ?, line = ?
+            WHERE commit_seq = ?",
+    )?;
+    statement.execute(params![
+        trace.keys.as_ref().map(|keys| keys.request.cast_signed()),
+        trace.line_key().map(u64::cast_signed),
+        place.parent_trace_id,
+        place.line,
+        commit_seq
+    ])?;
+    if place.begins_line {
+        let summary = &trace.summary;
+        let run_id = summary.identity.run_id.as_deref().unwrap_or_default();
+        let sql = "UPDATE sessions SET lines = lines + 1 WHERE session_id = ? AND run_id = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        statement.execute([summary.session_id(), run_id])?;
+    }
+    Ok(())
 }

@@ -158,18 +158,18 @@ fn the_python_gateways_database_is_recognised() {
 fn defect_12_a_database_of_another_version_is_refused_not_recreated() {
     let folder = tempfile::tempdir().unwrap();
     let path = ours(folder.path());
-    sqlite(&path, "PRAGMA user_version = 2");
+    sqlite(&path, "PRAGMA user_version = 3");
     assert!(matches!(
         refused(&path),
         StoreError::Newer {
-            found: 2,
-            known: 1,
+            found: 3,
+            known: 2,
             ..
         }
     ));
     sqlite(&path, "PRAGMA user_version = 0");
     assert!(matches!(refused(&path), StoreError::Damaged { .. }));
-    sqlite(&path, "PRAGMA user_version = 1");
+    sqlite(&path, "PRAGMA user_version = 2");
     assert_eq!(open(&path).count(&Default::default()).unwrap(), 200);
 }
 

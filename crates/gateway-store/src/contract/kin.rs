@@ -41,12 +41,15 @@ const ABC: &str = r#"[{"role":"user","content":"a"},{"role":"assistant","content
     {"role":"user","content":"c"}]"#;
 const X: &str = r#"[{"role":"user","content":"x"}]"#;
 
-/// The parent and the line of each trace of a session, in the order of arrival.
+/// A trace, its parent and its line.
+type Place = (String, Option<String>, Option<u64>);
+
+/// The places of the traces of a session, in the order of arrival.
 fn places(
     store: &dyn TraceStore,
     session_id: &str,
     scope: Scope,
-) -> Result<Vec<(String, Option<String>, Option<u64>)>, StoreError> {
+) -> Result<Vec<Place>, StoreError> {
     let traces = store.session_traces(&SessionTraces::all(session_id, scope))?;
     let place = |trace: crate::query::StoredTrace| {
         let Kin {
@@ -60,10 +63,7 @@ fn places(
 }
 
 #[track_caller]
-fn check(
-    found: &[(String, Option<String>, Option<u64>)],
-    expected: &[(&str, Option<&str>, Option<u64>)],
-) {
+fn check(found: &[Place], expected: &[(&str, Option<&str>, Option<u64>)]) {
     let found: Vec<_> = found
         .iter()
         .map(|(id, parent, line)| (id.as_str(), parent.as_deref(), *line))
