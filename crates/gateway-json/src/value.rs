@@ -59,6 +59,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value of a text that is known to be one valid value, without white space around it: it is
+    /// not checked again. In any other text a walk finds pieces that mean nothing, or panics.
+    #[must_use]
+    pub fn of_valid(text: &'a str) -> Self {
+        Self { text, ends: None }
+    }
+
     /// The value exactly as it stands in the text.
     #[must_use]
     pub fn text(self) -> &'a str {

@@ -36,6 +36,11 @@ impl Json {
         &self.0
     }
 
+    /// The value, to be walked, however deep it nests.
+    pub(crate) fn walk(&self) -> Value<'_> {
+        Value::of_valid(&self.0)
+    }
+
     /// The value, to be walked; none if it nests deeper than
     /// [`MAX_DEPTH`](gateway_json::MAX_DEPTH).
     #[must_use]

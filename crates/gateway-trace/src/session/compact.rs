@@ -5,7 +5,7 @@ use gateway_json::Value;
 use super::earlier::EarlierCalls;
 use super::same::same;
 use crate::record::write::{Object, array, float, integers, strings};
-use crate::{Json, Outcome, TraceRecord};
+use crate::{Outcome, TraceRecord};
 
 /// Writes the compact form of a listing, record by record.
 ///
@@ -35,8 +35,7 @@ struct Suffix<'a> {
 impl Compact {
     /// Adds the next record of the listing.
     pub fn push(&mut self, record: &TraceRecord) {
-        let value = record.messages.value();
-        let messages: Vec<_> = value.into_iter().flat_map(Value::elements).collect();
+        let messages: Vec<_> = record.messages.walk().elements().collect();
         let parent = self.earlier.begun_by(record, &messages, |_, _| true);
         let suffix = match parent {
             None => Suffix {
@@ -48,7 +47,7 @@ impl Compact {
             },
             Some((parent, count)) => {
                 let echo = messages[count];
-                let is_reply = parent.reply.value().is_some_and(|reply| same(reply, echo));
+                let is_reply = same(parent.reply.walk(), echo);
                 let own = &record.prompt_token_ids;
                 let kept = common(&parent.token_ids, own);
                 Suffix {
@@ -64,9 +63,7 @@ impl Compact {
         if !self.deltas.is_empty() {
             self.deltas.push(',');
         }
-        // Messages that nest too deep to be walked stand as they are.
-        let whole = value.is_none().then_some(&record.messages);
-        write_delta(record, &suffix, whole, &mut self.deltas);
+        write_delta(record, &suffix, &mut self.deltas);
         self.earlier.add(record, &messages);
     }
 
@@ -89,7 +86,7 @@ fn common(one: &[i64], other: &[i64]) -> usize {
         .count()
 }
 
-fn write_delta(record: &TraceRecord, suffix: &Suffix<'_>, whole: Option<&Json>, out: &mut String) {
+fn write_delta(record: &TraceRecord, suffix: &Suffix<'_>, out: &mut String) {
     let mut object = Object::open(out);
     let identity = &record.identity;
     object.string("trace_id", &record.trace_id);
@@ -103,14 +100,11 @@ fn write_delta(record: &TraceRecord, suffix: &Suffix<'_>, whole: Option<&Json>, 
     if let Some(echo) = suffix.echo {
         object.text("assistant_echo", echo.text());
     }
-    match whole {
-        Some(messages) => object.json("messages_suffix", messages),
-        None => object.value("messages_suffix", |out| {
-            array(out, suffix.messages, |out, message| {
-                out.push_str(message.text());
-            });
-        }),
-    }
+    object.value("messages_suffix", |out| {
+        array(out, suffix.messages, |out, message| {
+            out.push_str(message.text());
+        });
+    });
     if let Some(kept) = suffix.ids_kept {
         object.text("prompt_ids_keep", &kept.to_string());
     }

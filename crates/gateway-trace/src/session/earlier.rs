@@ -83,12 +83,11 @@ impl Earlier {
     /// Whether its messages are these: a key alone is no proof.
     fn says(&self, messages: &[Value<'_>]) -> bool {
         let mut others = messages.iter();
-        self.messages.value().is_some_and(|own| {
-            own.elements().all(|one| {
-                others
-                    .next()
-                    .is_some_and(|other| one.text() == other.text())
-            })
+        let mut own = self.messages.walk().elements();
+        own.all(|one| {
+            others
+                .next()
+                .is_some_and(|other| one.text() == other.text())
         }) && others.next().is_none()
     }
 }

@@ -72,7 +72,7 @@ fn request_key(root: Option<Value<'_>>, body: &[u8], seed: u64) -> u64 {
 }
 
 fn line_keys(messages: &Json, seed: u64) -> Option<LineKeys> {
-    let mut messages = messages.value()?.elements();
+    let mut messages = messages.walk().elements();
     let mut own = extended(seed, messages.next()?);
     let mut beginnings = Vec::new();
     for message in messages {

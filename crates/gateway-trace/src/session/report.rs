@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use gateway_json::Value;
 use serde::Serialize;
 
 use super::earlier::EarlierCalls;
@@ -131,12 +130,10 @@ impl ReportBuilder {
         if let Some(what) = missing(record) {
             self.blame(record, &what);
         }
-        let value = record.messages.value();
-        let messages: Vec<_> = value.into_iter().flat_map(Value::elements).collect();
+        let messages: Vec<_> = record.messages.walk().elements().collect();
         if !record.prompt_token_ids.is_empty() {
             let parent = self.earlier.begun_by(record, &messages, |call, message| {
-                let reply = call.reply.value();
-                call.has_completion_ids && reply.is_some_and(|reply| echoes(message, reply))
+                call.has_completion_ids && echoes(message, call.reply.walk())
             });
             let breaks_at = parent.and_then(|(parent, _)| {
                 let own = &record.prompt_token_ids;
