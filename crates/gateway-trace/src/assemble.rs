@@ -7,8 +7,10 @@
 mod calls;
 mod choices;
 mod fields;
+mod message;
 
 pub(crate) use choices::ChoicesAssembler;
+pub(crate) use message::MessageAssembler;
 
 /// How much memory an assembled reply takes, about.
 #[derive(Debug, Default)]
@@ -17,7 +19,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// The place that a member, a tool call or a choice takes besides its text.
+    /// The place that a member, a tool call, a block or a choice takes besides its text.
     const NODE: usize = 128;
 
     fn bytes(&self) -> usize {

@@ -14,7 +14,7 @@ pub(crate) mod choices;
 mod completions;
 mod embeddings;
 pub(crate) mod marks;
-mod messages;
+pub(crate) mod messages;
 mod responses;
 
 /// The dialect of an endpoint.

@@ -96,9 +96,10 @@
 //!
 //! # Dialects
 //!
-//! Each API is a module of its own behind one small trait. Chat completions and completions are
-//! read and assembled in full. Of responses, messages and embeddings a record holds the bodies as
-//! they are, how the call ended and where a stream ended; their streams are not put together yet.
+//! Each API is a module of its own behind one small trait. Chat completions, completions and
+//! Anthropic messages are read and assembled in full; messages are mapped to OpenAI's shapes. Of
+//! responses and embeddings a record holds the bodies as they are, how the call ended and where a
+//! stream ended; their streams are not put together yet.
 
 mod assemble;
 mod bodies;

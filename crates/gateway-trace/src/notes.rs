@@ -2,6 +2,13 @@
 
 pub(crate) const UNREADABLE_EVENT: &str = "an event of the stream is no JSON object";
 pub(crate) const UNREADABLE_CHOICES: &str = "a choice of the reply could not be read";
+pub(crate) const UNREADABLE_MESSAGE: &str = "a part of the message could not be read";
+pub(crate) const UNREADABLE_BLOCK: &str = "a content block of the reply could not be read";
+pub(crate) const UNBEGUN_BLOCK: &str = "a content block went on that had never begun";
+pub(crate) const UNREADABLE_INPUT: &str =
+    "the input of a tool use is no JSON object: its arguments are what came";
+pub(crate) const UNKNOWN_EVENT: &str = "an event of the stream is of no known kind";
+pub(crate) const TOO_DEEP: &str = "a part of the stream nests too deep and was left out";
 pub(crate) const UNREADABLE_IDS: &str = "token ids that are no array of integers were left out";
 pub(crate) const UNREAD_EVENT: &str = "an event of the stream was too long to be read";
 pub(crate) const CAPPED: &str =
@@ -21,6 +28,10 @@ pub(crate) fn tells_of_loss(note: &str) -> bool {
     let losses = [
         UNREADABLE_EVENT,
         UNREADABLE_CHOICES,
+        UNREADABLE_MESSAGE,
+        UNREADABLE_BLOCK,
+        UNBEGUN_BLOCK,
+        TOO_DEEP,
         UNREADABLE_IDS,
         UNREAD_EVENT,
         CAPPED,

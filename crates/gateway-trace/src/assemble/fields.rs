@@ -40,8 +40,13 @@ pub(super) enum Scope {
     Logprobs,
     /// One of a delta's `tool_calls`.
     Call,
-    /// An object of a delta or a tool call that has a name or id, and text that comes in pieces.
+    /// An object of a delta or a tool call that has a name or id, and text that comes in pieces;
+    /// a content block too.
     Part,
+    /// An Anthropic message.
+    Message,
+    /// A message's `usage`, of which each piece tells what has grown.
+    Usage,
 }
 
 impl Scope {
@@ -62,6 +67,8 @@ impl Scope {
             (Self::Part, "id" | "type" | "name") => Rule::Once,
             (Self::Delta | Self::Call | Self::Part, _) => Rule::Join,
             (Self::Logprobs, _) => Rule::Items,
+            (Self::Message, "usage") => Rule::Object(Self::Usage),
+            (Self::Message | Self::Usage, _) => Rule::Last,
         }
     }
 }
@@ -134,6 +141,20 @@ impl Fields {
             && !value.is_null()
         {
             field.merge(value, meter);
+        }
+    }
+
+    /// Adds an item to a member that is an array. The key is given with its quotes.
+    pub(super) fn push_item(
+        &mut self,
+        key: &str,
+        item: Value<'_>,
+        scope: Scope,
+        meter: &mut Meter,
+    ) {
+        if let Some(field) = self.at(key, scope, meter) {
+            let array = format!("[{}]", item.text());
+            field.content.join_items(&array, meter);
         }
     }
 

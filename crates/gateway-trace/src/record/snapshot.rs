@@ -6,7 +6,7 @@ use crate::TraceRecord;
 
 /// Strings under these names are made anew for every reply. Where one comes again (a tool call's
 /// id in the next request), its replacement does too.
-const IDS: [&str; 4] = ["id", "tool_call_id", "call_id", "item_id"];
+const IDS: [&str; 5] = ["id", "tool_call_id", "tool_use_id", "call_id", "item_id"];
 
 /// Numbers under these names are times of the upstream.
 const TIMES: [&str; 4] = ["created", "created_at", "completed_at", "expires_at"];

@@ -8,11 +8,12 @@ use crate::replay::{call, chat_stream, chat_whole, whole};
 
 /// What the reference's strict client demands of every trace, and that its JSON is JSON.
 #[track_caller]
-fn check_types(record: &TraceRecord) -> Value {
+pub(crate) fn check_types(record: &TraceRecord) -> Value {
     // Python reads numbers that no float can hold and lone surrogates; serde_json does not.
     let json = record
         .to_json()
         .replace("1e400", "1e300")
+        .replace("\\\\ud800", "??")
         .replace("\\ud800", "?");
     let all: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
     let object_or_null = |name: &str| {

@@ -7,5 +7,6 @@ mod captures;
 mod forms;
 mod generated;
 mod hostile;
+mod messages;
 mod outcomes;
 mod streams;

@@ -1,0 +1,7 @@
+//! Anthropic messages: requests, whole replies and streams.
+
+mod fixtures;
+mod generated;
+mod hostile;
+mod requests;
+mod streams;
