@@ -25,7 +25,15 @@ pub(super) fn messages(root: Value<'_>) -> Option<Json> {
         open(&mut out);
         push_member(&mut out, "\"role\"", "\"system\"");
         push_key(&mut out, "\"content\"");
-        push_content(&mut out, system);
+        if system.is_array() {
+            let blocks: Vec<_> = system
+                .elements()
+                .filter(|block| !is_accounting(*block))
+                .collect();
+            push_blocks(&mut out, &blocks);
+        } else {
+            out.push_str(system.text());
+        }
         out.push('}');
     }
     for message in messages.into_iter().flat_map(Value::elements) {
@@ -39,6 +47,12 @@ pub(super) fn messages(root: Value<'_>) -> Option<Json> {
     }
     out.push(']');
     Some(Json::trusted(out))
+}
+
+/// Whether this is what Claude Code puts before its system prompt: no part of it, but accounting
+/// that differs from call to call, so that no call would extend another. vLLM leaves it out, too.
+fn is_accounting(block: Value<'_>) -> bool {
+    text_of(block).is_some_and(|text| text.starts_with("x-anthropic-billing-header"))
 }
 
 fn push_message(out: &mut String, message: Value<'_>) {

@@ -48,6 +48,10 @@ fn strings_and_blocks_of_text_are_the_same() {
 fn the_system_prompt_comes_first() {
     let user = r#"{"role":"user","content":"Hi"}"#;
     for (system, expected) in [
+        (
+            r#"[{"type":"text","text":"x-anthropic-billing-header: cch=1f2e;"},{"type":"text","text":"You are."}]"#,
+            Some(r#""You are.""#),
+        ),
         (r#""Be brief.""#, Some(r#""Be brief.""#)),
         (
             r#"[{"type":"text","text":"Be "},{"type":"text","text":"brief.","cache_control":{"type":"ephemeral"}}]"#,
