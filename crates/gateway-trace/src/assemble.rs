@@ -8,9 +8,11 @@ mod calls;
 mod choices;
 mod fields;
 mod message;
+mod response;
 
 pub(crate) use choices::ChoicesAssembler;
 pub(crate) use message::MessageAssembler;
+pub(crate) use response::ResponseAssembler;
 
 /// How much memory an assembled reply takes, about.
 #[derive(Debug, Default)]

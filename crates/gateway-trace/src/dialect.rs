@@ -15,7 +15,7 @@ mod completions;
 mod embeddings;
 pub(crate) mod marks;
 pub(crate) mod messages;
-mod responses;
+pub(crate) mod responses;
 
 /// The dialect of an endpoint.
 pub(crate) fn of(endpoint: Endpoint) -> &'static dyn Dialect {

@@ -15,6 +15,15 @@ pub(crate) const CAPPED: &str =
     "the reply is longer than max_record_bytes: the rest was not recorded";
 pub(crate) const NO_END_MARK: &str =
     "the stream ended without its end mark, with every choice finished";
+pub(crate) const FILLED_OUTPUT: &str =
+    "the final event has no output: the items of the stream stand in it";
+pub(crate) const FILLED_LOGPROBS: &str =
+    "the final event lacks log probabilities: those of the stream stand in it";
+pub(crate) const TOO_DEEP: &str = "a part of the stream nests too deep and was left out";
+pub(crate) const BACKGROUND: &str =
+    "the response goes on in the background: what becomes of it is not recorded";
+pub(crate) const SEVERAL_GENERATIONS: &str =
+    "token ids of several generations in one reply were left out";
 pub(crate) const NOT_JSON: &str = "the reply is no JSON";
 pub(crate) const NON_FINITE: &str =
     "the reply holds NaN or Infinity, which are null in parsed fields";

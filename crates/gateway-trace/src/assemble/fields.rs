@@ -309,7 +309,7 @@ impl Content {
     }
 
     fn join_items(&mut self, array: &str, meter: &mut Meter) {
-        let new = array[1..array.len() - 1].trim_matches([' ', '\t', '\n', '\r']);
+        let new = items_of(array);
         meter.add(new.len());
         match self {
             Self::Items(items) => push_item(items, new),
@@ -372,7 +372,13 @@ pub(super) fn comma(out: &mut String) {
     }
 }
 
-fn push_item(items: &mut String, new: &str) {
+/// The items of an array, with the commas between them.
+pub(super) fn items_of(array: &str) -> &str {
+    array[1..array.len() - 1].trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// Appends items to others, with a comma between them.
+pub(super) fn push_item(items: &mut String, new: &str) {
     if !items.is_empty() && !new.is_empty() {
         items.push(',');
     }

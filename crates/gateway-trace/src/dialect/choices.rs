@@ -220,7 +220,8 @@ fn routing_matrices(choice: Value<'_>) -> Option<Vec<String>> {
     string(experts).map(|experts| vec![experts])
 }
 
-fn token_counts(root: Value<'_>) -> TokenCounts {
+/// What `usage` counts.
+pub(super) fn token_counts(root: Value<'_>) -> TokenCounts {
     let Some(usage) = root.get("usage") else {
         return TokenCounts::default();
     };

@@ -14,7 +14,7 @@ impl Dialect for Completions {
     fn read_request(&self, root: Value<'_>) -> RequestParts {
         RequestParts {
             messages: None,
-            prompt_token_ids: prompts(root),
+            prompt_token_ids: prompts(root.get("prompt")),
             n: choices_asked(root),
             echo: root.get("echo").and_then(Value::as_bool).unwrap_or(false),
         }
@@ -35,14 +35,14 @@ impl Dialect for Completions {
 
 /// The token ids of each prompt, where the request gives its prompts as ids: one array of them, or
 /// an array of such arrays.
-fn prompts(root: Value<'_>) -> Vec<Vec<i64>> {
+pub(super) fn prompts(prompt: Option<Value<'_>>) -> Vec<Vec<i64>> {
     let ids = |prompt: Value<'_>| {
         prompt
             .elements()
             .map(Value::as_integral)
             .collect::<Option<Vec<i64>>>()
     };
-    let Some(prompt) = root.get("prompt").filter(|prompt| prompt.is_array()) else {
+    let Some(prompt) = prompt.filter(|prompt| prompt.is_array()) else {
         return Vec::new();
     };
     match prompt.elements().next() {

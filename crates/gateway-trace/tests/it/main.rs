@@ -4,9 +4,11 @@ mod replay;
 mod session;
 
 mod captures;
+mod embeddings;
 mod forms;
 mod generated;
 mod hostile;
 mod messages;
 mod outcomes;
+mod responses;
 mod streams;
