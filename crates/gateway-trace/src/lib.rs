@@ -97,9 +97,9 @@
 //! # Dialects
 //!
 //! Each API is a module of its own behind one small trait. Chat completions, completions and
-//! Anthropic messages are read and assembled in full; messages are mapped to OpenAI's shapes. Of
-//! responses and embeddings a record holds the bodies as they are, how the call ended and where a
-//! stream ended; their streams are not put together yet.
+//! Each API is a module of its own behind one small trait. Chat completions, completions, responses
+//! and Anthropic messages are read and assembled in full; the last two are mapped to OpenAI's chat
+//! shapes. Of embeddings a record has the ids that went in and what was counted.
 
 mod assemble;
 mod bodies;

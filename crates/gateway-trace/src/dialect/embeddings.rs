@@ -4,9 +4,11 @@ use gateway_json::Value;
 
 use super::choices::token_counts;
 use super::completions::prompts;
-use super::marks::Marks;
-use super::{Assembler, Dialect, Glance, ReplyParts, RequestParts, glance_for_array, named_model};
+use super::{
+    Assembler, Dialect, Glance, ReplyParts, RequestParts, Step, glance_for_array, named_model,
+};
 use crate::notes::Notes;
+use crate::{ReplyDigest, error_body};
 
 pub(crate) struct Embeddings;
 
@@ -31,8 +33,44 @@ impl Dialect for Embeddings {
         }
     }
 
-    /// No embeddings come in a stream; one that came all the same would have to end with `[DONE]`.
     fn assembler(&self, _: usize) -> Box<dyn Assembler> {
-        Box::new(Marks::new(&[], "", ""))
+        Box::new(NoStream::default())
+    }
+}
+
+/// No embeddings come in a stream. Of one that came all the same nothing is kept; `[DONE]` and
+/// errors would end it.
+#[derive(Debug, Default)]
+struct NoStream {
+    notes: Notes,
+}
+
+impl Assembler for NoStream {
+    fn event(&mut self, name: Option<&[u8]>, data: &[u8], root: Option<Value<'_>>) -> Step {
+        if name == Some(b"error") || root.is_some_and(error_body::is_error) {
+            Step::Error(error_body::of_event(root, data))
+        } else {
+            Step::Data
+        }
+    }
+
+    fn settled(&self) -> bool {
+        false
+    }
+
+    fn assembled(&self) -> Option<String> {
+        None
+    }
+
+    fn unreadable(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn digest(&self) -> ReplyDigest {
+        ReplyDigest::default()
+    }
+
+    fn notes(&self) -> &Notes {
+        &self.notes
     }
 }

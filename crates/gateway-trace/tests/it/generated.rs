@@ -31,7 +31,7 @@ struct Choice {
     finish_reason: &'static str,
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z \"\\\\{}]{0,6}",
         Just("é\u{2028}\u{1f600}".to_owned()),

@@ -56,34 +56,14 @@ impl Item {
 
     /// Takes what an event brings. An item that is done changes no more.
     pub(super) fn take(&mut self, event: &Event<'_>) {
-        match event.piece {
-            Piece::Done(item) => {
-                let filled = self.fill_logprobs(item);
-                *self = Self {
-                    done: true,
-                    filled: filled.is_some(),
-                    base: filled.unwrap_or_else(|| item.text().to_owned()),
-                    ..Self::default()
-                };
-                self.bytes = Self::NODE + self.base.len();
-                return;
-            }
-            _ if self.done => return,
-            Piece::Added(item) => {
-                *self = Self {
-                    base: item.text().to_owned(),
-                    content: Part::all_of(item.get("content")),
-                    summary: Part::all_of(item.get("summary")),
-                    bytes: Self::NODE + item.text().len(),
-                    ..Self::default()
-                };
-                return;
-            }
-            _ => {}
+        let piece = &event.piece;
+        if self.done && !matches!(piece, Piece::Done(_)) {
+            return;
         }
-        self.bytes =
-            (self.bytes + event.piece.bytes()).saturating_sub(self.replaced_by(&event.piece));
-        match event.piece {
+        self.bytes = (self.bytes + piece.bytes()).saturating_sub(self.replaced_by(piece));
+        match *piece {
+            Piece::Added(item) => *self = Self::begun(item),
+            Piece::Done(item) => *self = self.done(item),
             Piece::Part {
                 home,
                 index,
@@ -117,7 +97,31 @@ impl Item {
                     push_item(&mut part.annotations, annotation.text());
                 }
             }
-            Piece::Added(_) | Piece::Done(_) => {}
+        }
+    }
+
+    fn begun(item: Value<'_>) -> Self {
+        let content = Part::all_of(item.get("content"));
+        let summary = Part::all_of(item.get("summary"));
+        Self {
+            bytes: Self::NODE * (1 + content.len() + summary.len()) + 2 * item.text().len(),
+            base: item.text().to_owned(),
+            content,
+            summary,
+            ..Self::default()
+        }
+    }
+
+    fn done(&self, item: Value<'_>) -> Self {
+        let filled = self.fill_logprobs(item);
+        let is_filled = filled.is_some();
+        let base = filled.unwrap_or_else(|| item.text().to_owned());
+        Self {
+            bytes: Self::NODE + base.len(),
+            base,
+            done: true,
+            filled: is_filled,
+            ..Self::default()
         }
     }
 
@@ -200,7 +204,7 @@ impl Item {
         }));
         filled.then(|| {
             edited(whole.text(), |root, edits| {
-                edits.set(root, "content", &list)
+                edits.set(root, "content", &list);
             })
         })
     }
@@ -223,6 +227,10 @@ struct Part {
 }
 
 impl Part {
+    /// So many parts an item may have from its begin; more are hostile, and would take far more
+    /// memory than their text.
+    const MAX_BEGUN: usize = 1024;
+
     /// The parts that an item has from its begin.
     fn all_of(list: Option<Value<'_>>) -> BTreeMap<i64, Self> {
         let parts = list.into_iter().flat_map(Value::elements);
@@ -230,7 +238,7 @@ impl Part {
             base: part.text().to_owned(),
             ..Self::default()
         };
-        (0..).zip(parts.map(part)).collect()
+        (0..).zip(parts.take(Self::MAX_BEGUN).map(part)).collect()
     }
 
     /// An array of these.

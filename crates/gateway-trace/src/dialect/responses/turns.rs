@@ -127,7 +127,8 @@ fn is_answer(kind: &str, item: Value<'_>) -> bool {
 #[derive(Default)]
 struct Turn<'a> {
     begun: bool,
-    content: Vec<Part<'a>>,
+    /// The contents of its messages.
+    contents: Vec<Value<'a>>,
     /// Escaped text.
     refusal: Option<String>,
     /// Escaped text.
@@ -151,12 +152,13 @@ impl<'a> Turn<'a> {
     }
 
     fn take_content(&mut self, content: Option<Value<'a>>) {
-        for part in parts(content) {
-            match part {
-                Part::Refusal(text) => self.refusal.get_or_insert_default().push_str(text),
-                part => self.content.push(part),
-            }
+        let Some(content) = content.filter(|content| !content.is_null()) else {
+            return;
+        };
+        for text in content.elements().filter_map(refusal) {
+            self.refusal.get_or_insert_default().push_str(text);
         }
+        self.contents.push(content);
     }
 
     /// What was thought, where the upstream shows it, else the summary of it.
@@ -197,9 +199,11 @@ impl<'a> Turn<'a> {
     }
 
     fn message(&self) -> String {
+        let parts = self.contents.iter().flat_map(|content| parts(*content));
+        let content = content_of(parts.filter(|part| refusal(*part).is_none()));
         let mut out = format!(
             "{{\"role\":\"assistant\",\"content\":{}",
-            content_of(&self.content).as_deref().unwrap_or("null")
+            content.as_deref().unwrap_or("null")
         );
         if let Some(refusal) = &self.refusal {
             out.push_str(&format!(",\"refusal\":\"{refusal}\""));
@@ -215,42 +219,32 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// A part of a message's content.
-enum Part<'a> {
-    /// Escaped text.
-    Text(&'a str),
-    /// Escaped text.
-    Refusal(&'a str),
-    /// In the chat API's form, where that has one, else as it is.
-    Other(Cow<'a, str>),
+/// The parts of a content: those of an array, else the content itself.
+fn parts(content: Value<'_>) -> impl Iterator<Item = Value<'_>> + Clone {
+    let alone = (!content.is_array()).then_some(content);
+    content.elements().chain(alone)
 }
 
-/// The parts of a content: of a string, of an array of parts, or of what should not be there.
-fn parts<'a>(content: Option<Value<'a>>) -> Vec<Part<'a>> {
-    match content {
-        Some(content) if content.is_array() => content.elements().map(part).collect(),
-        Some(content) if !content.is_null() => vec![match content.string_text() {
-            Some(text) => Part::Text(text),
-            None => Part::Other(strict_text(content)),
-        }],
-        _ => Vec::new(),
+/// The escaped text of a part, if it is one of text.
+fn text(part: Value<'_>) -> Option<&str> {
+    match part.get("type").and_then(Value::as_str).as_deref() {
+        Some("input_text" | "output_text" | "text") => part.get("text")?.string_text(),
+        Some(_) => None,
+        None => part.string_text(),
     }
 }
 
-fn part(part: Value<'_>) -> Part<'_> {
-    let kind = part.get("type").and_then(Value::as_str);
-    let text = |name: &str| part.get(name).and_then(Value::string_text);
-    let known = match kind.as_deref() {
-        Some("input_text" | "output_text" | "text") => text("text").map(Part::Text),
-        Some("refusal") => text("refusal").map(Part::Refusal),
-        Some("input_image") => image(part).map(|image| Part::Other(image.into())),
-        _ => None,
-    };
-    known.unwrap_or_else(|| Part::Other(strict_text(part)))
+/// The escaped text of a part, if it is a refusal.
+fn refusal(part: Value<'_>) -> Option<&str> {
+    let kind = part.get("type")?;
+    (kind.text() == "\"refusal\"").then(|| part.get("refusal")?.string_text())?
 }
 
-/// An image by its reference, which may be a data URL.
+/// An image by its reference, which may be a data URL, as chat completions have it.
 fn image(part: Value<'_>) -> Option<String> {
+    if part.get("type")?.text() != "\"input_image\"" {
+        return None;
+    }
     let url = present(part, "image_url");
     let mut members = match url {
         Some(url) if url.is_string() => format!("\"url\":{}", url.text()),
@@ -267,35 +261,32 @@ fn image(part: Value<'_>) -> Option<String> {
 
 /// The content that parts make: one string if they are all text, else an array; none if there are
 /// none.
-fn content_of(parts: &[Part<'_>]) -> Option<String> {
-    if parts.is_empty() {
-        return None;
-    }
-    let mut text = String::from("\"");
-    let all_text = parts.iter().all(|part| match part {
-        Part::Text(piece) => {
-            text.push_str(piece);
+fn content_of<'a>(parts: impl Iterator<Item = Value<'a>> + Clone) -> Option<String> {
+    let mut joined = None;
+    let all_text = parts.clone().all(|part| match text(part) {
+        Some(text) => {
+            joined.get_or_insert_with(String::new).push_str(text);
             true
         }
-        _ => false,
+        None => false,
     });
     if all_text {
-        text.push('"');
-        return Some(text);
+        return joined.map(|text| format!("\"{text}\""));
     }
     let mut list = String::new();
     for part in parts {
-        match part {
-            Part::Text(text) => push_element(&mut list, &typed("text", text)),
-            Part::Refusal(text) => push_element(&mut list, &typed("refusal", text)),
-            Part::Other(part) => push_element(&mut list, part),
+        if let Some(text) = text(part) {
+            push_element(
+                &mut list,
+                &format!("{{\"type\":\"text\",\"text\":\"{text}\"}}"),
+            );
+        } else if let Some(image) = image(part) {
+            push_element(&mut list, &image);
+        } else {
+            push_element(&mut list, &strict_text(part));
         }
     }
     Some(format!("[{list}]"))
-}
-
-fn typed(kind: &str, text: &str) -> String {
-    format!("{{\"type\":\"{kind}\",\"{kind}\":\"{text}\"}}")
 }
 
 /// The content of a message that is not the assistant's, or of a tool's answer. What is neither
@@ -303,7 +294,7 @@ fn typed(kind: &str, text: &str) -> String {
 fn content(content: Option<Value<'_>>) -> String {
     match content {
         Some(array) if array.is_array() => {
-            content_of(&parts(content)).unwrap_or_else(|| "[]".to_owned())
+            content_of(parts(array)).unwrap_or_else(|| "[]".to_owned())
         }
         Some(content) => content.text().to_owned(),
         None => "null".to_owned(),
