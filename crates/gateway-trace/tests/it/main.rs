@@ -13,5 +13,6 @@ mod hostile_responses;
 mod messages;
 mod outcomes;
 mod response_items;
+mod response_pieces;
 mod responses;
 mod streams;
