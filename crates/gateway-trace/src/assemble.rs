@@ -4,6 +4,8 @@
 //! items and numbers as they stand in the text. So the whole reply has every digit and every
 //! unknown member that the stream had, and the cost is linear in the stream's bytes.
 
+use gateway_json::{Dialect, MAX_DEPTH, parse};
+
 mod calls;
 mod choices;
 mod fields;
@@ -35,4 +37,25 @@ impl Meter {
     fn add_node(&mut self, key: &str) {
         self.bytes += Self::NODE + key.len();
     }
+}
+
+fn is_json(text: &str) -> bool {
+    parse(text.as_bytes(), Dialect::Python).is_ok()
+}
+
+/// Whether a value may lie `levels` deeper than it does without being too deep to be read.
+fn has_room(json: &str, levels: usize) -> bool {
+    // Next to nothing is long enough, or has openings enough, to be looked into.
+    let most = MAX_DEPTH - levels;
+    let openings = || {
+        let opens = |byte: &u8| matches!(byte, b'{' | b'[');
+        json.bytes().filter(opens).count()
+    };
+    json.len() <= 2 * most
+        || openings() <= most
+        || is_json(&format!(
+            "{}{json}{}",
+            "[".repeat(levels),
+            "]".repeat(levels)
+        ))
 }

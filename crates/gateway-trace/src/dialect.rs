@@ -13,7 +13,6 @@ mod chat;
 pub(crate) mod choices;
 mod completions;
 mod embeddings;
-pub(crate) mod marks;
 pub(crate) mod messages;
 pub(crate) mod responses;
 

@@ -19,7 +19,6 @@ pub(crate) const FILLED_OUTPUT: &str =
     "the final event has no output: the items of the stream stand in it";
 pub(crate) const FILLED_LOGPROBS: &str =
     "the final event lacks log probabilities: those of the stream stand in it";
-pub(crate) const TOO_DEEP: &str = "a part of the stream nests too deep and was left out";
 pub(crate) const BACKGROUND: &str =
     "the response goes on in the background: what becomes of it is not recorded";
 pub(crate) const SEVERAL_GENERATIONS: &str =
@@ -42,6 +41,8 @@ pub(crate) fn tells_of_loss(note: &str) -> bool {
         UNBEGUN_BLOCK,
         TOO_DEEP,
         UNREADABLE_IDS,
+        SEVERAL_GENERATIONS,
+        BACKGROUND,
         UNREAD_EVENT,
         CAPPED,
         NOT_JSON,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gateway_json::{Dialect, MAX_DEPTH, Member, Value, parse};
+use gateway_json::{Member, Value};
 
-use super::Meter;
 use super::fields::{Fields, Scope, comma};
+use super::{Meter, has_room, is_json};
 use crate::dialect::messages::{UNREADABLE, finish_reason};
 use crate::dialect::{Assembler, Step, string};
 use crate::notes::{self, Notes};
@@ -316,25 +316,4 @@ fn block_of(delta: Value<'_>) -> &'static str {
         Some("input_json_delta") => r#"{"type":"tool_use","input":{}}"#,
         _ => "{}",
     }
-}
-
-fn is_json(text: &str) -> bool {
-    parse(text.as_bytes(), Dialect::Python).is_ok()
-}
-
-/// Whether a value may lie `levels` deeper than it does without being too deep to be read.
-fn has_room(json: &str, levels: usize) -> bool {
-    // Next to nothing is long enough, or has openings enough, to be looked into.
-    let most = MAX_DEPTH - levels;
-    let openings = || {
-        let opens = |byte: &u8| matches!(byte, b'{' | b'[');
-        json.bytes().filter(opens).count()
-    };
-    json.len() <= 2 * most
-        || openings() <= most
-        || is_json(&format!(
-            "{}{json}{}",
-            "[".repeat(levels),
-            "]".repeat(levels)
-        ))
 }

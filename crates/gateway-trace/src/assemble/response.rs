@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gateway_json::{Dialect, Edits, Value, parse};
+use gateway_json::{Edits, Value};
 
+use super::Meter;
 use super::fields::push_item;
 use crate::dialect::responses::{UNREADABLE, glance};
 use crate::dialect::{Assembler, Glance, Step};
@@ -162,7 +163,7 @@ impl ResponseAssembler {
 
     /// Takes what an event brings for an item.
     fn take_item(&mut self, event: &Event<'_>) {
-        if event.is_too_deep() {
+        if !event.has_room() {
             self.notes.add(notes::TOO_DEEP);
             return;
         }
@@ -174,7 +175,7 @@ impl ResponseAssembler {
         self.latest = index;
         let (bytes, replaced) = match self.items.get(&index) {
             Some(item) => (event.piece.bytes(), item.replaced_by(&event.piece)),
-            None => (event.piece.bytes() + Item::NODE, 0),
+            None => (event.piece.bytes() + Meter::NODE, 0),
         };
         if self.room.has(bytes, replaced) {
             let item = self.items.entry(index).or_default();
@@ -230,9 +231,9 @@ impl Assembler for ResponseAssembler {
             push_item(&mut output, &item.text());
         }
         let output = format!("[{output}]");
-        let own = self.response.as_ref().map(|own| own.text.as_bytes());
-        match own.and_then(|own| parse(own, Dialect::Python).ok()) {
-            Some(root) => {
+        match &self.response {
+            Some(own) => {
+                let root = Value::of_valid(&own.text);
                 let mut edits = Edits::new(root);
                 edits.set(root, "output", &output);
                 edits.apply()

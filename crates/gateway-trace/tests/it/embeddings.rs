@@ -25,7 +25,7 @@ fn record_of(request: Vec<u8>, body: &[u8]) -> TraceRecord {
 #[test]
 fn what_becomes_of_each() {
     for name in ["base64", "float", "vllm"] {
-        let body = fixture(&format!("{name}.reply"));
+        let body = fixture(name);
         let record = record_of(fixture(&format!("{name}.request")), &body);
         insta::assert_snapshot!(name, record.snapshot());
         let raw = serde_json::from_slice::<serde_json::Value>(&body).expect("JSON");
@@ -35,7 +35,7 @@ fn what_becomes_of_each() {
 
 #[test]
 fn an_input_of_ids_is_the_prompt() {
-    let body = fixture("float.reply");
+    let body = fixture("float");
     for (input, ids) in [
         (r#""hello""#, &[][..]),
         (r#"["a","b"]"#, &[]),

@@ -1,6 +1,8 @@
 //! What an event of a response's stream says.
 
-use gateway_json::{MAX_DEPTH, Value};
+use gateway_json::Value;
+
+use crate::assemble::has_room;
 
 /// An event, in so far as it is about an output item.
 #[derive(Debug)]
@@ -155,15 +157,14 @@ impl<'a> Event<'a> {
         Some(Self { index, id, piece })
     }
 
-    /// Whether what it brings nests so deep that the whole response would be no JSON for us.
-    pub(super) fn is_too_deep(&self) -> bool {
-        // In a whole response an annotation lies five levels deeper than in its event.
-        let limit = MAX_DEPTH - 8;
+    /// Whether what it brings can be read where it lies in the whole response: in the list of a
+    /// part of an item's content at the deepest.
+    pub(super) fn has_room(&self) -> bool {
         match &self.piece {
-            Piece::Added(value) | Piece::Done(value) => depth(*value) > limit,
-            Piece::Part { part, .. } => depth(*part) > limit,
-            Piece::Annotation { annotation, .. } => depth(*annotation) > limit,
-            Piece::Text { logprobs, .. } => logprobs.is_some_and(|all| depth(all) > limit),
+            Piece::Added(item) | Piece::Done(item) => has_room(item.text(), 2),
+            Piece::Part { part, .. } => has_room(part.text(), 4),
+            Piece::Text { logprobs, .. } => logprobs.is_none_or(|all| has_room(all.text(), 5)),
+            Piece::Annotation { annotation, .. } => has_room(annotation.text(), 6),
         }
     }
 }
@@ -185,24 +186,4 @@ impl Piece<'_> {
 /// Whether this is an array with something in it.
 pub(super) fn has_elements(array: Option<Value<'_>>) -> bool {
     array.is_some_and(|array| array.elements().next().is_some())
-}
-
-/// How deep arrays and objects nest in a value.
-fn depth(value: Value<'_>) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in value.text().bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth -= 1,
-            _ => {}
-        }
-    }
-    deepest
 }

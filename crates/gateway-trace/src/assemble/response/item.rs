@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gateway_json::{Dialect, Edits, Value, parse};
+use gateway_json::{Edits, Value};
 
 use super::event::{Event, Home, List, OUTPUT_TEXT, Piece, has_elements};
+use crate::assemble::Meter;
 use crate::assemble::fields::{items_of, push_item};
 
 /// An output item.
@@ -26,9 +27,6 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// The place that an item or a part takes besides its text.
-    pub(super) const NODE: usize = 128;
-
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -104,7 +102,7 @@ impl Item {
         let content = Part::all_of(item.get("content"));
         let summary = Part::all_of(item.get("summary"));
         Self {
-            bytes: Self::NODE * (1 + content.len() + summary.len()) + 2 * item.text().len(),
+            bytes: Meter::NODE * (1 + content.len() + summary.len()) + 2 * item.text().len(),
             base: item.text().to_owned(),
             content,
             summary,
@@ -117,7 +115,7 @@ impl Item {
         let is_filled = filled.is_some();
         let base = filled.unwrap_or_else(|| item.text().to_owned());
         Self {
-            bytes: Self::NODE + base.len(),
+            bytes: Meter::NODE + base.len(),
             base,
             done: true,
             filled: is_filled,
@@ -139,7 +137,7 @@ impl Item {
                 id.unwrap_or_default(),
                 home.item
             );
-            self.bytes += Self::NODE + self.base.len();
+            self.bytes += Meter::NODE + self.base.len();
         }
         let list = match home.list? {
             List::Content => &mut self.content,
@@ -147,7 +145,7 @@ impl Item {
         };
         let bytes = &mut self.bytes;
         Some(list.entry(index).or_insert_with(|| {
-            *bytes += Self::NODE;
+            *bytes += Meter::NODE;
             Part {
                 base: format!("{{\"type\":\"{}\"}}", home.part),
                 ..Part::default()
@@ -181,7 +179,7 @@ impl Item {
             return None;
         }
         let streamed = self.text();
-        let streamed = parse(streamed.as_bytes(), Dialect::Python).ok()?;
+        let streamed = Value::of_valid(&streamed);
         let mut filled = false;
         let parts = whole.get("content")?.elements();
         let mut own = streamed.get("content")?.elements();
@@ -318,20 +316,18 @@ impl Text {
 
 /// The escaped text of a member that is a string.
 fn text_of(base: &str, member: &str) -> String {
-    let root = parse(base.as_bytes(), Dialect::Python).ok();
-    let text = root.and_then(|root| root.get(member)?.string_text().map(str::to_owned));
-    text.unwrap_or_default()
+    let text = Value::of_valid(base)
+        .get(member)
+        .and_then(Value::string_text);
+    text.unwrap_or_default().to_owned()
 }
 
 /// The text of an object with its members changed. What is no object stays as it is.
-fn edited(base: &str, edit: impl for<'a> FnOnce(Value<'a>, &mut Edits<'a>)) -> String {
-    let Some(root) = parse(base.as_bytes(), Dialect::Python)
-        .ok()
-        .filter(|root| root.is_object())
-    else {
-        return base.to_owned();
-    };
+fn edited<'a>(base: &'a str, edit: impl FnOnce(Value<'a>, &mut Edits<'a>)) -> String {
+    let root = Value::of_valid(base);
     let mut edits = Edits::new(root);
-    edit(root, &mut edits);
+    if root.is_object() {
+        edit(root, &mut edits);
+    }
     edits.apply().unwrap_or_else(|| base.to_owned())
 }

@@ -198,28 +198,33 @@ fn what_json_cannot_say_is_null_where_it_is_parsed() {
     );
 }
 
+/// What lies deeper in the whole response than in its event must be readable there, too.
 #[test]
 fn what_nests_too_deep_takes_nothing_with_it() {
-    for depth in [100, 119, 120, 121, 125] {
-        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        let annotation = format!(
-            r#"{{"type":"response.output_text.annotation.added","output_index":0,"content_index":0,"annotation":{{"x":{deep}}}}}"#
-        );
-        let logprobs = A.replace("}", &format!(r#","logprobs":[{deep}]}}"#));
-        for event in [annotation, logprobs.replace("\"a\"", "\"\"")] {
-            let record = broken(&[ADDED, PART, A, &event, B]);
-            assert_eq!(record.response_message.as_str(), AB, "{depth}");
-            let too_deep = record
-                .integrity
-                .notes
-                .iter()
-                .any(|note| note.contains("deep"));
-            assert_eq!(
-                too_deep,
-                depth > 119,
-                "{depth} {:?}",
-                record.integrity.notes
-            );
+    let noise = PART.replace(r#""content_index":0"#, r#""content_index":1"#);
+    let item = r#"{"type":"response.output_item.added","output_index":1,"item":{"x":0}}"#;
+    let annotation = r#"{"type":"response.output_text.annotation.added","output_index":0,"content_index":0,"annotation":{"x":0}}"#;
+    let delta = A.replace("\"a\"", r#""","logprobs":[0]"#);
+    let part = noise.replace(r#""text":"""#, r#""text":"","x":0"#);
+    for (event, most) in [
+        (item, 125),
+        (part.as_str(), 123),
+        (delta.as_str(), 122),
+        (annotation, 121),
+    ] {
+        for depth in [100, most, most + 1] {
+            let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let event = event
+                .replace("[0]", &format!("[{deep}]"))
+                .replace(r#""x":0"#, &format!(r#""x":{deep}"#));
+            let events = [ADDED, PART, A, &event, B];
+            let record = stream(Endpoint::Responses, "{}", &events, End::Broken);
+            assert_eq!(record.response_message.as_str(), AB, "{event}");
+            let notes = &record.integrity.notes;
+            let too_deep = notes.iter().any(|note| note.contains("too deep"));
+            assert_eq!(too_deep, depth > most, "{event} {notes:?}");
+            let assembled = record.assembled_response.expect("assembled");
+            assert_eq!(assembled.as_str().contains(&deep), !too_deep);
         }
     }
 }
