@@ -129,6 +129,9 @@ impl ResponseAssembler {
             return failed;
         }
         if has_elements(response.get("output")) {
+            // What was amiss on the way is of no consequence.
+            self.notes = Notes::default();
+            self.room.full = false;
             if let Some(text) = self.with_logprobs(response) {
                 self.notes.add(notes::FILLED_LOGPROBS);
                 whole.text = text;

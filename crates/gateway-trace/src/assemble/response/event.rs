@@ -116,8 +116,8 @@ impl<'a> Event<'a> {
         let brings = match (name, last) {
             ("response.output_item", _) => "item",
             ("response.output_text.annotation", _) => "annotation",
-            (_, "delta") => "delta",
             _ if name.ends_with("_part") => "part",
+            (_, "delta") => "delta",
             _ => home.member,
         };
         for member in root.members() {
@@ -145,6 +145,7 @@ impl<'a> Event<'a> {
                 part: object()?,
                 done: last == "done",
             },
+            ("item" | "annotation" | "part", _) => return None,
             (_, "delta" | "done") => Piece::Text {
                 home,
                 index: part_index,

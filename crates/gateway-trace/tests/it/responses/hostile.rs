@@ -45,6 +45,9 @@ fn events_that_say_nothing_lose_nothing() {
         r#"{"type":"response."}"#,
         r#"{"type":"response.output_text."}"#,
         r#"{"type":"response.output_text.later","output_index":0,"delta":"x"}"#,
+        r#"{"type":"response.output_text.annotation.done","output_index":0,"annotation":"x"}"#,
+        r#"{"type":"response.content_part.delta","output_index":0,"delta":"x"}"#,
+        r#"{"type":"response.output_item.delta","output_index":0,"item":"x","delta":"x"}"#,
         r#"{"type":"response.created","response":[]}"#,
         r#"{"type":"response.created"}"#,
         r#"{"type":"response.output_item.added","output_index":0,"item":null}"#,
@@ -352,6 +355,25 @@ fn a_text_is_counted_once() {
     for event in &events {
         recorder.event(None, event.as_bytes(), 1.0);
     }
+    let reply = recorder.finish(End::Eof, 1.0);
+    assert_eq!(reply.meta.notes, [""; 0]);
+    assert_eq!(reply.body, response);
+}
+
+/// What was amiss on the way is of no consequence, once the whole response has come.
+#[test]
+fn a_whole_response_leaves_no_notes() {
+    let mut recorder = started(1000);
+    recorder.event(None, b"no JSON", 1.0);
+    for n in 0..100 {
+        let added = ADDED.replace(r#""output_index":0"#, &format!(r#""output_index":{n}"#));
+        recorder.event(None, added.as_bytes(), 1.0);
+    }
+    let partial = recorder.snapshot(1.0);
+    assert_eq!(partial.meta.notes.len(), 2, "{:?}", partial.meta.notes);
+    let response = r#"{"output":[{"type":"message","content":[]}]}"#;
+    let last = format!(r#"{{"type":"response.completed","response":{response}}}"#);
+    recorder.event(None, last.as_bytes(), 1.0);
     let reply = recorder.finish(End::Eof, 1.0);
     assert_eq!(reply.meta.notes, [""; 0]);
     assert_eq!(reply.body, response);
