@@ -354,6 +354,8 @@ fn a_text_is_counted_once() {
     ));
     for event in &events {
         recorder.event(None, event.as_bytes(), 1.0);
+        let notes = recorder.snapshot(1.0).meta.notes;
+        assert_eq!(notes, [""; 0], "{event}");
     }
     let reply = recorder.finish(End::Eof, 1.0);
     assert_eq!(reply.meta.notes, [""; 0]);
