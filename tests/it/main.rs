@@ -13,6 +13,7 @@ mod management;
 mod replies;
 mod requests;
 mod routes;
+mod sessions;
 mod startup;
 mod streams;
 mod workers;
