@@ -93,6 +93,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long an upstream connection is kept for re-use.
     pub pool_idle_timeout: Duration,
+    /// What is sent to an upstream again.
+    pub retry: Retry,
     /// The most connections served at once; more wait to be accepted.
     pub max_connections: usize,
     /// The most calls in flight; more are answered 429.
@@ -152,6 +154,12 @@ impl Default for Config {
             idle_timeout: seconds(120),
             write_timeout: seconds(600),
             pool_idle_timeout: seconds(4),
+            retry: Retry {
+                attempts: 2,
+                max_backoff: seconds(60),
+                statuses: vec![408, 429, 503, 529],
+                even_unsafe: false,
+            },
             max_connections: 10_000,
             max_inflight: 10_000,
             queue_bytes: 64 * MIB,
@@ -270,6 +278,19 @@ impl fmt::Debug for RouteConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&crate::show::route(self).to_string())
     }
+}
+
+/// What is sent to an upstream again, as long as nothing of a reply went to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often a call is sent at most, the first time included; at least 1.
+    pub attempts: u32,
+    /// The longest wait before an attempt.
+    pub max_backoff: Duration,
+    /// The statuses of replies to what was surely not processed; each from 400 to 599.
+    pub statuses: Vec<u16>,
+    /// Whether what may have been processed is sent again, too (key `unsafe`).
+    pub even_unsafe: bool,
 }
 
 /// Where traces are kept.

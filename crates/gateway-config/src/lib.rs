@@ -52,7 +52,7 @@ mod show;
 mod tree;
 
 pub use config::{
-    Config, Durability, LogLevel, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
+    Config, Durability, LogLevel, Retry, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
 };
 pub use error::{ConfigError, Origin};
 pub use layers::{Overrides, is_python_only, load, load_text};

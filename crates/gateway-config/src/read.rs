@@ -8,15 +8,14 @@ use gateway_route::{BaseUrl, Cidr, Policy, WorkerUrl};
 use http::{HeaderName, HeaderValue, header};
 
 use crate::config::{
-    Config, Durability, LogLevel, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
+    Config, Durability, LogLevel, Retry, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
 };
 use crate::decode::{Field, Table};
 use crate::error::ConfigError;
 
 /// Keys of the configuration contract that this version cannot honour yet.
-const NOT_BUILT: [&str; 12] = [
+const NOT_BUILT: [&str; 11] = [
     "database_url",
-    "retry",
     "pause_timeout",
     "heartbeat_interval",
     "max_inflight_bytes",
@@ -285,6 +284,7 @@ fn limits(t: &mut Table<'_>, config: &mut Config) -> Result<(), ConfigError> {
     ] {
         t.set(key, slot, Field::seconds_from_zero)?;
     }
+    t.set("retry", &mut config.retry, retry)?;
     for (key, slot) in [
         ("max_connections", &mut config.max_connections),
         ("max_inflight", &mut config.max_inflight),
@@ -292,6 +292,27 @@ fn limits(t: &mut Table<'_>, config: &mut Config) -> Result<(), ConfigError> {
         t.set(key, slot, |field| Ok(number(field)? as usize))?;
     }
     Ok(())
+}
+
+/// What of `retry` is not written keeps its default.
+fn retry(field: &Field<'_>) -> Result<Retry, ConfigError> {
+    let mut t = field.table()?;
+    let mut retry = Config::default().retry;
+    t.set("attempts", &mut retry.attempts, number)?;
+    t.set(
+        "max_backoff",
+        &mut retry.max_backoff,
+        Field::seconds_from_zero,
+    )?;
+    t.set("statuses", &mut retry.statuses, |field| {
+        field.list(|item| {
+            let status = item.whole(400..=599, "a status from 400 to 599")?;
+            Ok(u16::try_from(status).expect("the range was checked"))
+        })
+    })?;
+    t.set("unsafe", &mut retry.even_unsafe, Field::flag)?;
+    t.finish()?;
+    Ok(retry)
 }
 
 fn workers(field: &Field<'_>, allow: &[Cidr]) -> Result<Vec<WorkerConfig>, ConfigError> {

@@ -6,7 +6,7 @@ use gateway_route::Policy;
 use serde_json::{Map, Value, json};
 
 use crate::config::{
-    Config, Durability, LogLevel, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
+    Config, Durability, LogLevel, Retry, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
 };
 
 /// What stands in the place of a secret.
@@ -109,6 +109,7 @@ fn entries(config: &Config) -> Vec<(&'static str, Value)> {
         ("idle_timeout", seconds(config.idle_timeout)),
         ("write_timeout", seconds(config.write_timeout)),
         ("pool_idle_timeout", seconds(config.pool_idle_timeout)),
+        ("retry", retry(&config.retry)),
         ("max_connections", json!(config.max_connections)),
         ("max_inflight", json!(config.max_inflight)),
         ("queue_bytes", json!(config.queue_bytes)),
@@ -163,6 +164,15 @@ pub(crate) fn route(route: &RouteConfig) -> Value {
     );
     insert_some(&mut shown, "read_timeout", route.read_timeout.map(seconds));
     shown.into()
+}
+
+fn retry(retry: &Retry) -> Value {
+    json!({
+        "attempts": retry.attempts,
+        "max_backoff": seconds(retry.max_backoff),
+        "statuses": retry.statuses,
+        "unsafe": retry.even_unsafe,
+    })
 }
 
 fn insert_some(shown: &mut Map<String, Value>, key: &str, value: Option<impl serde::Serialize>) {

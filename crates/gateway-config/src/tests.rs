@@ -232,6 +232,11 @@ fn yaml_spellings() {
             .is_empty()
     );
     assert!(good("inbound_auth_token: []").inbound_auth_token.is_empty());
+    let retry = Retry {
+        attempts: 3,
+        ..Config::default().retry
+    };
+    assert_eq!(good("retry: {attempts: 3}").retry, retry);
     // An anchor and a merge, as people write them for many routes of one provider.
     let config = good(
         "routes:
