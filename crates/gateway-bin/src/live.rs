@@ -9,7 +9,7 @@ use gateway_auth::{Auth, Secret, Tokens};
 use gateway_config::{Config, Durability, RouteConfig, SamplingPriority, WorkerConfig};
 use gateway_route::{HealthRules, RouteTable};
 use gateway_state::{
-    AuthHeader, Capture, Door, HealthSettings, Limits, Live, Route, Timeouts, Upstream,
+    AuthHeader, Capture, Door, HealthSettings, Limits, Live, Retry, Route, Timeouts, Upstream,
     UpstreamKind, WorkerSpec,
 };
 use gateway_store::LedgerOptions;
@@ -69,6 +69,12 @@ pub(crate) fn live(config: &Config, address: IpAddr) -> Live {
             request: config.request_timeout,
             write: config.write_timeout,
             pool_idle: config.pool_idle_timeout,
+        },
+        retry: Retry {
+            attempts: config.retry.attempts,
+            max_backoff: config.retry.max_backoff,
+            statuses: config.retry.statuses.clone(),
+            even_unsafe: config.retry.even_unsafe,
         },
         session_fallback_headers: config.session_fallback_headers.clone(),
         run_id: config.run_id.clone(),

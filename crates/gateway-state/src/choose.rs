@@ -62,18 +62,14 @@ impl State {
         if let Some((_, route)) = ask.model.and_then(|model| live.routes.find(model)) {
             return through(route, ask).map(Destination::Upstream);
         }
-        // The empty name is no session's.
-        let session = ask.session.filter(|session| !session.is_empty());
-        let found = self.workers().choose(live.policy, ask.model, session, now);
+        let session = session_of(ask);
+        let found = self
+            .workers()
+            .choose(live.policy, ask.model, session, &[], now);
         match (found, live.routes.catch_all()) {
             (Ok((upstream, reason, lease)), _) => {
-                let lease = Some(lease);
-                Ok(Destination::Upstream(Chosen {
-                    upstream,
-                    route: None,
-                    reason,
-                    lease,
-                }))
+                let chosen = Chosen::worker(upstream, reason, lease);
+                Ok(Destination::Upstream(chosen))
             }
             (Err(NoWorker::NoneHealthy), _) => {
                 // Sooner than the next check nothing can have changed.
@@ -88,6 +84,41 @@ impl State {
             (Err(NoWorker::NoneThere), _) => no_worker(live, ask),
         }
     }
+
+    /// Chooses another worker for a call that [`choose`](Self::choose) had given to one, and that
+    /// has failed at those of `tried`: by the same rules, as if they were not healthy. A session
+    /// moves with its call, for it stays with the worker that served it last. `None` if no other
+    /// worker is healthy.
+    #[must_use]
+    pub fn choose_another(
+        &self,
+        live: &Live,
+        ask: &Ask<'_>,
+        tried: &[Arc<Upstream>],
+        now: Instant,
+    ) -> Option<Chosen> {
+        let found = self
+            .workers()
+            .choose(live.policy, ask.model, session_of(ask), tried, now);
+        let (upstream, reason, lease) = found.ok()?;
+        Some(Chosen::worker(upstream, reason, lease))
+    }
+}
+
+impl Chosen {
+    fn worker(upstream: Arc<Upstream>, reason: Reason, lease: Lease) -> Self {
+        Self {
+            upstream,
+            route: None,
+            reason,
+            lease: Some(lease),
+        }
+    }
+}
+
+/// The session that the choice goes by: the empty name is none.
+fn session_of<'a>(ask: &Ask<'a>) -> Option<&'a str> {
+    ask.session.filter(|session| !session.is_empty())
 }
 
 /// The route, if it opens the path.

@@ -52,7 +52,7 @@ pub use counters::Counters;
 pub use door::{Door, HostHeader, Visit, host_is_ours, is_forwarding_header, peer_is_private};
 pub use drain::Drain;
 pub use error::{ApiError, Code};
-pub use live::{Capture, HealthSettings, Limits, Live, Route, SamplingPriority, Timeouts};
+pub use live::{Capture, HealthSettings, Limits, Live, Retry, Route, SamplingPriority, Timeouts};
 pub use sampling::{RefusedParam, SamplingCache, SamplingParams};
 pub use state::{NAME, State};
 pub use upstream::{AuthHeader, InvalidAuthHeader, Upstream, UpstreamKind};

@@ -39,6 +39,8 @@ pub struct Live {
     pub limits: Limits,
     /// Times.
     pub timeouts: Timeouts,
+    /// What is sent to an upstream again.
+    pub retry: Retry,
     /// The clients' own session headers, the first to serve first
     /// (`session_fallback_headers`); in lower case.
     pub session_fallback_headers: Vec<String>,
@@ -63,6 +65,7 @@ impl Default for Live {
             capture: Capture::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            retry: Retry::default(),
             session_fallback_headers: fallback.map(str::to_owned).collect(),
             run_id: None,
         }
@@ -208,6 +211,30 @@ impl Default for Timeouts {
             request: Duration::from_secs(60),
             write: Duration::from_secs(600),
             pool_idle: Duration::from_secs(4),
+        }
+    }
+}
+
+/// What is sent to an upstream again (`retry`), as long as nothing of a reply went to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often a call is sent at most, the first time included (`attempts`).
+    pub attempts: u32,
+    /// The longest wait before an attempt (`max_backoff`).
+    pub max_backoff: Duration,
+    /// Of replies to what was surely not processed (`statuses`).
+    pub statuses: Vec<u16>,
+    /// Whether what may have been processed is sent again, too (`unsafe`).
+    pub even_unsafe: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            max_backoff: Duration::from_secs(60),
+            statuses: vec![408, 429, 503, 529],
+            even_unsafe: false,
         }
     }
 }

@@ -144,7 +144,8 @@ impl Workers {
         sessions.forget(session, |key| count_session(workers, key, -1));
     }
 
-    /// Chooses a worker and counts the call as its load until the lease is dropped.
+    /// Chooses a worker, none of `tried`, and counts the call as its load until the lease is
+    /// dropped.
     ///
     /// A call that names no model belongs to the session's last worker, whatever model that
     /// serves, but leaves the session where it is: such calls (`GET /models`) make no session.
@@ -153,6 +154,7 @@ impl Workers {
         policy: Policy,
         model: Option<&str>,
         session: Option<&str>,
+        tried: &[Arc<Upstream>],
         now: Instant,
     ) -> Result<(Arc<Upstream>, Reason, Lease), NoWorker> {
         let mut inner = self.lock();
@@ -180,7 +182,10 @@ impl Workers {
                 .map_or(Last::Gone, |worker| Last::Worker(&worker.id)),
         };
         let in_pool = |worker: &&Worker| pool.admits(worker.model_name.as_deref());
-        let candidates = workers.iter().filter(in_pool).map(Worker::as_candidate);
+        let candidates = workers
+            .iter()
+            .filter(in_pool)
+            .map(|worker| worker.as_candidate(tried));
         let choice =
             choose_worker(policy, session, last, candidates).ok_or(NoWorker::NoneHealthy)?;
 
@@ -238,11 +243,13 @@ impl Shared {
 }
 
 impl Worker {
-    fn as_candidate(&self) -> Candidate<'_> {
+    /// The worker as the choice sees it; to a call that has tried it, it is not well.
+    fn as_candidate(&self, tried: &[Arc<Upstream>]) -> Candidate<'_> {
+        let tried = tried.iter().any(|tried| tried.name == self.id);
         Candidate {
             id: &self.id,
             weight: self.weight,
-            healthy: self.health.is_healthy(),
+            healthy: !tried && self.health.is_healthy(),
             load: self.sessions + self.loose_calls,
             turn: self.turn,
         }

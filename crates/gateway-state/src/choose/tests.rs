@@ -322,3 +322,58 @@ fn the_policy_in_force_decides() {
     assert!(of(Policy::Sticky).ends_with("sticky"));
     assert!(of(Policy::LeastLoaded).ends_with("least_loaded"));
 }
+
+#[test]
+fn a_call_that_failed_goes_to_another_worker_and_its_session_with_it() {
+    let state = state(&[], &[("a", None), ("b", None), ("c", None)]);
+    let live = state.live();
+    let ask = ask(Some("m"), Some("s"));
+    let another =
+        |tried: &[Arc<Upstream>]| state.choose_another(&live, &ask, tried, Instant::now());
+    let mut tried = Vec::new();
+    let mut last = chosen(&state, &ask);
+    for _ in 0..2 {
+        tried.push(Arc::clone(&last.upstream));
+        last = another(&tried).unwrap();
+        assert_eq!(last.reason.as_str(), "moved");
+        assert!(tried.iter().all(|tried| tried.name != last.upstream.name));
+    }
+    tried.push(Arc::clone(&last.upstream));
+    assert!(another(&tried).is_none(), "all have been tried");
+    // One call, on one worker; the next one follows it.
+    let calls: Vec<u64> = state
+        .workers()
+        .list()
+        .iter()
+        .map(|worker| worker.active_requests)
+        .collect();
+    assert_eq!(calls.iter().sum::<u64>(), 1);
+    let stays = format!("Worker {} sticky", last.upstream.name);
+    drop(last);
+    assert_eq!(outcome(&state, &ask), stays);
+}
+
+#[test]
+fn another_worker_is_one_of_the_same_pool_and_healthy() {
+    let workers = [("m1", Some("m")), ("m2", Some("m")), ("any", None)];
+    let state = state(&[], &workers);
+    let ask = ask(Some("m"), None);
+    let live = state.live();
+    let first = chosen(&state, &ask);
+    let tried = [Arc::clone(&first.upstream)];
+    let another = || {
+        let chosen = state.choose_another(&live, &ask, &tried, Instant::now());
+        chosen.map(|chosen| (chosen.upstream.name.clone(), chosen.reason.as_str()))
+    };
+    let other = if first.upstream.name == "m1" {
+        "m2"
+    } else {
+        "m1"
+    };
+    assert_eq!(another(), Some((other.to_owned(), "least_loaded")));
+    let rules = HealthRules::default();
+    for _ in 0..rules.failures {
+        state.workers().report(other, Event::Refused, &rules);
+    }
+    assert_eq!(another(), None);
+}

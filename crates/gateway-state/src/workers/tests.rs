@@ -26,7 +26,7 @@ fn pool(ids: &[&str]) -> Workers {
 
 fn call(workers: &Workers, session: Option<&str>, now: Instant) -> (String, &'static str, Lease) {
     let (upstream, reason, lease) = workers
-        .choose(Policy::Sticky, Some("m"), session, now)
+        .choose(Policy::Sticky, Some("m"), session, &[], now)
         .unwrap();
     (upstream.name.clone(), reason.as_str(), lease)
 }
@@ -125,7 +125,7 @@ fn an_update_changes_what_is_given() {
     let id = workers.add(&full, &[]).unwrap().worker_id;
     let credential = || {
         let (upstream, ..) = workers
-            .choose(Policy::Sticky, None, None, Instant::now())
+            .choose(Policy::Sticky, None, None, &[], Instant::now())
             .unwrap();
         upstream
             .auth
@@ -413,7 +413,7 @@ fn the_end_of_a_call_to_a_removed_worker_harms_nothing() {
 #[test]
 fn no_worker_and_none_healthy_are_two_things() {
     let workers = Workers::default();
-    let choose = || workers.choose(Policy::Sticky, Some("m"), Some("s"), Instant::now());
+    let choose = || workers.choose(Policy::Sticky, Some("m"), Some("s"), &[], Instant::now());
     assert_eq!(choose().unwrap_err(), NoWorker::NoneThere);
     workers.add(&named("a"), &[]).unwrap();
     lose(&workers, "a");
