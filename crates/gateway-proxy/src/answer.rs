@@ -1,14 +1,13 @@
 //! The answer to the client: an upstream's reply, teed, or one of the gateway's own.
 
 use std::future::poll_fn;
-use std::task::Poll;
 
 use bytes::Bytes;
 use gateway_json::{Dialect, Parsed};
 use gateway_state::{ApiError, Live};
 use gateway_trace::{CallError, End, ReplyHead, is_cut};
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{HeaderMap, Response, response};
 
 use crate::body::Body;
 use crate::call::OpenCall;
@@ -26,19 +25,12 @@ impl Proxy {
     pub(crate) async fn tee(
         &self,
         inbound: &Inbound<'_>,
-        mut sent: Sent,
+        sent: Sent,
         mut call: Option<OpenCall>,
         place: Place,
         live: &Live,
     ) -> Response<Body> {
         let status = sent.parts.status;
-        if let Some(error) = unfit(&sent.parts) {
-            return self.failed(ApiError::upstream_protocol(error), call).await;
-        }
-        // What is no HTTP before anything of the body was sent is a clean error.
-        if let Some(failure) = poll_fn(|cx| Poll::Ready(sent.body.begin(cx))).await {
-            return self.failed(error_of(&failure), call).await;
-        }
         let framing = Framing::of(&sent.parts.headers);
         if call.is_none()
             && framing == Framing::Close
@@ -201,30 +193,6 @@ impl Proxy {
             *response.body_mut() = Body::without_receipt();
         }
     }
-}
-
-/// Why a reply's head cannot be passed on, if it cannot. Its connection is not used again.
-fn unfit(parts: &response::Parts) -> Option<String> {
-    let status = parts.status;
-    if status == StatusCode::SWITCHING_PROTOCOLS || status.as_u16() > 599 {
-        return Some(format!(
-            "the upstream answered with status {}",
-            status.as_u16()
-        ));
-    }
-    let headers = &parts.headers;
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let coding = codings.next()?;
-    // Whoever reads such a reply by the other of the two sees another end of it.
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        return Some("the upstream sent both content-length and transfer-encoding".to_owned());
-    }
-    let chunked = coding
-        .as_bytes()
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"chunked");
-    (!chunked || codings.next().is_some())
-        .then(|| "the upstream sent a transfer-encoding that was not asked for".to_owned())
 }
 
 /// The list of models, which the gateway knows from its routes.

@@ -8,8 +8,9 @@
 //! | what the head of a request must be, on either plane | `door` |
 //! | identity, model and stream, from head and body | `request`, `inbound`, `decode` |
 //! | admission, and the guard that lets no call end unrecorded | `proxy`, `call` |
-//! | byte-faithful edits of the body, headers that travel on | `edit`, `headers` |
+//! | byte-faithful edits of the body, headers that travel on | `prepare`, `edit`, `headers` |
 //! | the upstream connection, polled inside the reply's own future | `send`, `upstream` |
+//! | what is sent again, and when | `retry` |
 //! | the reply: stripping, the copy to the recorder, the held end | `answer`, `tee`, `strip` |
 //!
 //! The crate knows neither the configuration nor the management plane: settings come as
@@ -26,8 +27,10 @@ mod headers;
 mod inbound;
 mod joined;
 mod places;
+mod prepare;
 mod proxy;
 mod request;
+mod retry;
 mod send;
 mod spine;
 mod strip;

@@ -186,11 +186,17 @@ impl Inbound<'_> {
         let headers = &self.head.parts.headers;
         ClientInfo {
             user_agent: text(headers, header::USER_AGENT.as_str()),
-            retry_count: text(headers, "x-stainless-retry-count")
-                .and_then(|count| count.trim().parse().ok()),
+            retry_count: self.retry_count(),
             traceparent: text(headers, "traceparent"),
             session_header: self.session_header.clone(),
         }
+    }
+
+    /// How often the client has sent this call before, where it says so.
+    pub(crate) fn retry_count(&self) -> Option<i64> {
+        let headers = &self.head.parts.headers;
+        let count = headers.get("x-stainless-retry-count")?.to_str().ok()?;
+        count.trim().parse().ok()
     }
 
     /// What stands before the API path in the caller's URL.

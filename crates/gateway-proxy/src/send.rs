@@ -1,34 +1,22 @@
-//! The way upstream: the edited request, sent, with the attempts that are safe.
+//! The way upstream: the request is sent, and sent again where that is safe (see `retry`).
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use gateway_route::Event;
-use gateway_state::{ApiError, Chosen, Lease, Live, SamplingPriority, Upstream, UpstreamKind};
+use gateway_state::{ApiError, Ask, Chosen, Lease, Live, Upstream, UpstreamKind};
 use gateway_trace::Attempt;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Uri, response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use uuid::Uuid;
+use http::response;
 
 use crate::call::OpenCall;
-use crate::edit::{Capture, Wishes, edit};
-use crate::headers::{self, Outgoing};
+use crate::prepare::Prepared;
 use crate::proxy::Proxy;
 use crate::request::Inbound;
+use crate::retry::{self, Attempted, Attempts, Next};
 use crate::strip::StripRules;
-use crate::upstream::{Conn, Failure, FailureKind, PoolKey, UpstreamBody};
-
-/// A request as it goes upstream, and what is to be taken out of its reply.
-pub(crate) struct Prepared {
-    method: Method,
-    target: PathAndQuery,
-    headers: HeaderMap,
-    body: Bytes,
-    pub(crate) strip: StripRules,
-}
+use crate::upstream::{Failure, FailureKind, PoolKey, UpstreamBody, unfit};
 
 /// A reply whose head has come.
 pub(crate) struct Sent {
@@ -40,208 +28,161 @@ pub(crate) struct Sent {
     pub(crate) lease: Option<Lease>,
 }
 
+/// What an attempt gives: the head and the body of a reply that can be passed on.
+type Answer = Result<(response::Parts, UpstreamBody), Failure>;
+
 impl Proxy {
-    /// Makes the request that goes to the chosen upstream.
+    /// Sends the request, and again as long as the rules allow it: to another worker, if there is a
+    /// healthy one. What the last attempt came to is the call's answer; nothing of it has gone to
+    /// the client when this returns.
     ///
-    /// # Errors
-    /// 400 where a key that is edited stands twice, or the path cannot be sent.
-    pub(crate) fn prepare(
-        &self,
-        inbound: &Inbound<'_>,
-        chosen: &Chosen,
-        live: &Live,
-        call: Option<&OpenCall>,
-    ) -> Result<Prepared, ApiError> {
-        let (body, strip) = self.edit(inbound, chosen, live, call)?;
-        let upstream = &chosen.upstream;
-        let keeps = live.auth.keeps_credentials(inbound.head.principal);
-        let fresh;
-        let request_id = match call.and_then(OpenCall::trace_id) {
-            Some(trace_id) => trace_id,
-            None => {
-                fresh = Uuid::now_v7().to_string();
-                &fresh
-            }
-        };
-        let headers = headers::request(
-            &inbound.head.parts.headers,
-            &Outgoing {
-                host: Some(upstream.host.clone()),
-                drop_credentials: keeps || upstream.kind == UpstreamKind::Route,
-                auth: upstream.auth.as_ref(),
-                set: chosen.route.as_ref().map_or(&[], |route| &route.headers),
-                request_id,
-                decoded: inbound.decoded,
-            },
-        );
-        let api = inbound.head.path.api;
-        let path = match (upstream.base.path(), inbound.head.parts.uri.query()) {
-            ("", None) if api.is_empty() => "/".to_owned(),
-            (base, None) => format!("{base}{api}"),
-            (base, Some(query)) => format!("{base}{api}?{query}"),
-        };
-        let target = PathAndQuery::try_from(path)
-            .map_err(|_| ApiError::bad_request("the path cannot be forwarded"))?;
-        Ok(Prepared {
-            method: inbound.head.parts.method.clone(),
-            target,
-            headers,
-            body,
-            strip,
-        })
-    }
-
-    fn edit(
-        &self,
-        inbound: &Inbound<'_>,
-        chosen: &Chosen,
-        live: &Live,
-        call: Option<&OpenCall>,
-    ) -> Result<(Bytes, StripRules), ApiError> {
-        // Whatever is no JSON object passes untouched; where one is needed, the call has been
-        // refused before.
-        let Ok(root) = inbound.root else {
-            return Ok((inbound.body.clone(), StripRules::default()));
-        };
-        let route = chosen.route.as_deref();
-        let captures = inbound.head.endpoint.is_some() && route.is_none_or(|route| route.inject);
-        let session = inbound.identity.session_id.as_deref();
-        let params = session.and_then(|session| self.state().sampling().find(session));
-        let wishes = Wishes {
-            endpoint: inbound.head.endpoint,
-            stream: inbound.stream,
-            model_pin: inbound.model_pin(live),
-            session_params: params.as_deref(),
-            session_first: live.sampling_priority == SamplingPriority::Session,
-            capture: captures.then_some(Capture {
-                logprobs: live.capture.logprobs,
-                token_ids: live.capture.token_ids,
-                usage: live.capture.usage,
-            }),
-            upstream_model: route.and_then(|route| route.upstream_model.as_deref()),
-            drop_params: route.map_or(&[], |route| &route.drop_params),
-        };
-        let edited = edit(inbound.body, root, &wishes)
-            .map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let strip = if captures {
-            StripRules::new(edited.asked, live.capture.strip)
-        } else {
-            StripRules::default()
-        };
-        if let Some(call) = call {
-            call.note(|answer| {
-                answer.edits = edited.edits;
-                answer.ids_asked = edited.ids_asked;
-            });
-        }
-        Ok((edited.body, strip))
-    }
-
-    /// Sends the request, and once more on a fresh connection where an idle one turned out to be
-    /// closed: the upstream cannot have begun to process it.
+    /// Dropping the future ends the attempt under way, or the wait for the next one.
     ///
     /// # Errors
     /// 502 or 504, when no head of a reply came.
     pub(crate) async fn send(
         &self,
-        prepared: Prepared,
-        chosen: Chosen,
+        inbound: &Inbound<'_>,
+        ask: &Ask<'_>,
+        mut prepared: Prepared,
+        mut chosen: Chosen,
         live: &Live,
         call: Option<&OpenCall>,
     ) -> Result<Sent, ApiError> {
-        let Chosen {
-            upstream,
-            route,
-            reason,
-            lease,
-        } = chosen;
-        if let Some(call) = call {
-            call.note(|answer| {
-                answer.upstream = Some(upstream.name.clone());
-                answer.upstream_reason = Some(reason.as_str());
-            });
-        }
-        let route = route.as_deref();
-        let way = Way {
-            upstream: &upstream,
-            connect_timeout: route
-                .and_then(|route| route.connect_timeout)
-                .unwrap_or(live.timeouts.connect),
-            read_timeout: route
-                .and_then(|route| route.read_timeout)
-                .unwrap_or(live.timeouts.read),
-        };
-        let key = PoolKey::of(&upstream.base);
-        let mut fresh_only = false;
+        let mut attempts = Attempts::default();
+        let mut tried = Vec::new();
         loop {
-            let begun = Instant::now();
-            if let Some(call) = call {
-                // Told of before it ends: the client, or the gateway, may end first.
-                call.note(|answer| answer.attempts.push(under_way(&upstream)));
-            }
-            let tried = self.attempt(&prepared, &way, &key, fresh_only).await;
-            if let Some(call) = call {
-                call.note(|answer| {
-                    answer.attempts.pop();
-                    answer.attempts.push(attempt(&upstream, &tried, begun));
-                });
-            }
-            match tried {
-                Ok((parts, incoming, conn)) => {
-                    let home = (Arc::clone(&self.pool), key);
-                    return Ok(Sent {
-                        body: UpstreamBody::new(incoming, conn, home, way.read_timeout),
-                        parts,
-                        strip: prepared.strip,
-                        upstream,
-                        lease,
-                    });
+            let answer = self
+                .attempt(&prepared, &chosen, attempts.stale, live, call)
+                .await;
+            let (wait, unsent) = match next(&mut attempts, &answer, inbound, live) {
+                Next::Stop => return sent(answer, prepared, chosen),
+                Next::Fresh => continue,
+                Next::Again { wait, unsent } => (wait, unsent),
+            };
+            tracing::info!(upstream = %chosen.upstream.name, ?wait, "the call is sent again");
+            tried.push(Arc::clone(&chosen.upstream));
+            let another = || {
+                let of_pool = chosen.route.is_none();
+                of_pool.then(|| {
+                    self.state()
+                        .choose_another(live, ask, &tried, Instant::now())
+                })?
+            };
+            // What was sent nowhere may go elsewhere at once.
+            let mut other = if unsent { another() } else { None };
+            if other.is_none() {
+                if !self.pause(wait).await {
+                    return sent(answer, prepared, chosen);
                 }
-                Err(failure) if failure.kind == FailureKind::StaleConnection => fresh_only = true,
-                Err(failure) => {
-                    self.report(&upstream, &failure, live);
-                    return Err(error_of(&failure));
-                }
+                other = another();
+            }
+            if let Ok((_, body)) = answer {
+                body.discard().await;
+            }
+            if let Some(other) = other {
+                prepared.readdress(inbound, &other, live, call)?;
+                chosen = other;
             }
         }
     }
 
+    /// One attempt, noted from its beginning to its end.
     async fn attempt(
         &self,
         prepared: &Prepared,
-        way: &Way<'_>,
-        key: &PoolKey,
-        fresh_only: bool,
-    ) -> Result<(response::Parts, Incoming, Conn), Failure> {
-        let idle = if fresh_only {
+        chosen: &Chosen,
+        fresh: bool,
+        live: &Live,
+        call: Option<&OpenCall>,
+    ) -> Answer {
+        let upstream = &chosen.upstream;
+        let begun = Instant::now();
+        if let Some(call) = call {
+            // Told of before it ends: the client, or the gateway, may end first.
+            call.note(|answer| {
+                answer.upstream = Some(upstream.name.clone());
+                answer.upstream_reason = Some(chosen.reason.as_str());
+                answer.attempts.push(under_way(upstream));
+            });
+        }
+        let answer = self.exchange(prepared, chosen, fresh, live).await;
+        if let Some(call) = call {
+            call.note(|noted| {
+                noted.attempts.pop();
+                noted.attempts.push(ended(upstream, &answer, begun));
+            });
+        }
+        if let Err(failure) = &answer {
+            self.report(upstream, failure, live);
+        }
+        answer
+    }
+
+    /// One exchange with the chosen upstream: over an idle connection, unless it must be a `fresh`
+    /// one.
+    async fn exchange(
+        &self,
+        prepared: &Prepared,
+        chosen: &Chosen,
+        fresh: bool,
+        live: &Live,
+    ) -> Answer {
+        let upstream = &chosen.upstream;
+        let route = chosen.route.as_deref();
+        let read_timeout = route
+            .and_then(|route| route.read_timeout)
+            .unwrap_or(live.timeouts.read);
+        let key = PoolKey::of(&upstream.base);
+        let idle = if fresh {
             None
         } else {
-            self.pool.take(key).await
+            self.pool.take(&key).await
         };
         let conn = match idle {
             Some(conn) => conn,
             None => {
-                let upstream = way.upstream;
+                let connect_timeout = route
+                    .and_then(|route| route.connect_timeout)
+                    .unwrap_or(live.timeouts.connect);
                 self.connector
-                    .connect(&upstream.base, upstream.kind, way.connect_timeout)
+                    .connect(&upstream.base, upstream.kind, connect_timeout)
                     .await?
             }
         };
-        let mut request = Request::new(Full::new(prepared.body.clone()));
-        *request.uri_mut() = Uri::from(prepared.target.clone());
-        *request.headers_mut() = prepared.headers.clone();
-        *request.method_mut() = prepared.method.clone();
-        match tokio::time::timeout(way.read_timeout, conn.exchange(request)).await {
-            Ok(answered) => answered,
-            Err(_elapsed) => Err(Failure::new(
-                FailureKind::Timeout,
-                format!("no reply for {} s", way.read_timeout.as_secs_f64()),
-            )),
+        let exchange = conn.exchange(prepared.request());
+        let Ok(answered) = tokio::time::timeout(read_timeout, exchange).await else {
+            let message = format!("no reply for {} s", read_timeout.as_secs_f64());
+            return Err(Failure::new(FailureKind::Timeout, message));
+        };
+        let (parts, incoming, conn) = answered?;
+        if let Some(failure) = unfit(&parts) {
+            return Err(failure);
+        }
+        let home = (Arc::clone(&self.pool), key);
+        let mut body = UpstreamBody::new(incoming, conn, home, read_timeout);
+        // What is no HTTP before anything of the body was sent is a clean error.
+        match poll_fn(|cx| Poll::Ready(body.begin(cx))).await {
+            Some(failure) => Err(failure),
+            None => Ok((parts, body)),
+        }
+    }
+
+    /// Waits before an attempt; false where the gateway is about to end, so that there shall be
+    /// none. Cancel-safe.
+    async fn pause(&self, wait: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.state().drain().wait() => false,
+            () = tokio::time::sleep(wait) => true,
         }
     }
 
     /// A refused connection counts like a failed health check.
     fn report(&self, upstream: &Upstream, failure: &Failure, live: &Live) {
+        if failure.kind == FailureKind::StaleConnection {
+            return;
+        }
         tracing::warn!(upstream = %upstream.name, error = %failure, "upstream failed");
         if upstream.kind == UpstreamKind::Worker && failure.kind == FailureKind::Unreachable {
             self.state()
@@ -251,11 +192,33 @@ impl Proxy {
     }
 }
 
-/// How an upstream is reached, and how long it may take.
-struct Way<'a> {
-    upstream: &'a Upstream,
-    connect_timeout: Duration,
-    read_timeout: Duration,
+/// What follows an attempt.
+fn next(attempts: &mut Attempts, answer: &Answer, inbound: &Inbound<'_>, live: &Live) -> Next {
+    let attempted = match answer {
+        Ok((parts, _)) => Attempted::Answered(parts.status.as_u16(), &parts.headers),
+        Err(failure) => Attempted::Failed(failure.kind),
+    };
+    let rules = &live.retry;
+    if !retry::is_safe(rules, attempted) {
+        return Next::Stop;
+    }
+    // A client that sends again itself and a gateway that does, too, would multiply.
+    let clients = inbound.retry_count().is_some_and(|count| count > 0);
+    let limit = if clients { 1 } else { rules.attempts };
+    let (now, random) = (SystemTime::now(), fastrand::f64());
+    attempts.next(attempted, limit, rules.max_backoff, now, random)
+}
+
+/// The call's answer.
+fn sent(answer: Answer, prepared: Prepared, chosen: Chosen) -> Result<Sent, ApiError> {
+    let (parts, body) = answer.map_err(|failure| error_of(&failure))?;
+    Ok(Sent {
+        parts,
+        body,
+        strip: prepared.strip,
+        upstream: chosen.upstream,
+        lease: chosen.lease,
+    })
 }
 
 fn under_way(upstream: &Upstream) -> Attempt {
@@ -265,13 +228,9 @@ fn under_way(upstream: &Upstream) -> Attempt {
     }
 }
 
-fn attempt<T>(
-    upstream: &Upstream,
-    tried: &Result<(response::Parts, Incoming, T), Failure>,
-    begun: Instant,
-) -> Attempt {
-    let (status, error) = match tried {
-        Ok((parts, ..)) => (Some(parts.status.as_u16()), None),
+fn ended(upstream: &Upstream, answer: &Answer, begun: Instant) -> Attempt {
+    let (status, error) = match answer {
+        Ok((parts, _)) => (Some(parts.status.as_u16()), None),
         Err(failure) => (None, Some(error_of(failure).code().to_owned())),
     };
     Attempt {
@@ -286,8 +245,10 @@ fn attempt<T>(
 pub(crate) fn error_of(failure: &Failure) -> ApiError {
     let message = format!("the upstream did not answer: {failure}");
     match failure.kind {
-        FailureKind::Timeout => ApiError::upstream_timeout(message),
-        FailureKind::Protocol => ApiError::upstream_protocol(message),
+        FailureKind::Timeout | FailureKind::ConnectTimeout => ApiError::upstream_timeout(message),
+        FailureKind::Protocol => {
+            ApiError::upstream_protocol(format!("the upstream's reply is unusable: {failure}"))
+        }
         FailureKind::Unreachable | FailureKind::StaleConnection | FailureKind::Reset => {
             ApiError::upstream_unreachable(message)
         }

@@ -86,7 +86,10 @@ impl Proxy {
             Destination::Models(list) => Answered::Models(list),
             Destination::Upstream(chosen) => {
                 let prepared = self.prepare(inbound, &chosen, live, open)?;
-                Answered::Upstream(Box::new(self.send(prepared, chosen, live, open).await?))
+                let sent = self
+                    .send(inbound, &ask, prepared, chosen, live, open)
+                    .await?;
+                Answered::Upstream(Box::new(sent))
             }
         })
     }

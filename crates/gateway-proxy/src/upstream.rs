@@ -10,7 +10,7 @@ mod conn;
 mod connect;
 mod pool;
 
-pub(crate) use body::{Framing, UpstreamBody};
-pub(crate) use conn::{Conn, Failure, FailureKind};
+pub(crate) use body::{Framing, UpstreamBody, unfit};
+pub(crate) use conn::{Failure, FailureKind};
 pub use connect::Connector;
 pub(crate) use pool::{Pool, PoolKey};

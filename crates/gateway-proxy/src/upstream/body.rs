@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_trace::End;
-use http::{HeaderMap, header};
+use http::{HeaderMap, header, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -48,6 +48,30 @@ impl Framing {
             Self::Close => End::CloseDelimited,
         }
     }
+}
+
+/// Why a reply's head cannot be passed on, if it cannot. Its connection is not used again.
+pub(crate) fn unfit(parts: &response::Parts) -> Option<Failure> {
+    let failure = |message: String| Some(Failure::new(FailureKind::Protocol, message));
+    let status = parts.status.as_u16();
+    if status == 101 || status > 599 {
+        return failure(format!("its status is {status}"));
+    }
+    let headers = &parts.headers;
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    // Whoever reads such a reply by the other of the two sees another end of it.
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return failure("it has both content-length and transfer-encoding".to_owned());
+    }
+    let chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    if !chunked || codings.next().is_some() {
+        return failure("it has a transfer-encoding that was not asked for".to_owned());
+    }
+    None
 }
 
 /// A reply's body and the connection it comes from.
@@ -142,6 +166,16 @@ impl UpstreamBody {
             }
             None => self.poll_timeout(cx),
         }
+    }
+
+    /// Does without the rest: what has come is read, so that the connection can serve again if
+    /// that was all, and is closed if it was not.
+    pub(crate) async fn discard(mut self) {
+        std::future::poll_fn(|cx| {
+            let _ = self.poll_chunk(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {

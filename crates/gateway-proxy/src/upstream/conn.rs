@@ -34,6 +34,8 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// No connection came about, so that nothing was sent.
     Unreachable,
+    /// None came about in time.
+    ConnectTimeout,
     /// A connection that had served before closed before any byte of this reply: the request
     /// was not processed.
     StaleConnection,
@@ -41,7 +43,7 @@ pub(crate) enum FailureKind {
     Reset,
     /// What arrived is no HTTP.
     Protocol,
-    /// Nothing arrived for too long.
+    /// The request was sent, and nothing arrived for too long.
     Timeout,
 }
 
@@ -145,6 +147,9 @@ impl Conn {
                     FailureKind::Protocol
                 } else if reused && !answered {
                     FailureKind::StaleConnection
+                } else if error.is_canceled() {
+                    // It closed before the request was begun to be written.
+                    FailureKind::Unreachable
                 } else {
                     FailureKind::Reset
                 };

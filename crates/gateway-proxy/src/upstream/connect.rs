@@ -67,7 +67,8 @@ impl Connector {
     /// Connects to the host of `base`.
     ///
     /// # Errors
-    /// [`FailureKind::Unreachable`], or [`FailureKind::Timeout`] after `timeout` for all of it.
+    /// [`FailureKind::Unreachable`], or [`FailureKind::ConnectTimeout`] after `timeout` for all of
+    /// it.
     pub(crate) async fn connect(
         &self,
         base: &BaseUrl,
@@ -77,7 +78,7 @@ impl Connector {
         match tokio::time::timeout(timeout, self.establish(base, kind)).await {
             Ok(established) => established,
             Err(_elapsed) => Err(Failure::new(
-                FailureKind::Timeout,
+                FailureKind::ConnectTimeout,
                 format!("no connection within {} s", timeout.as_secs_f64()),
             )),
         }
