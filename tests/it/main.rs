@@ -6,12 +6,14 @@
 
 mod auth;
 mod crash;
+mod failover;
 mod harness;
 mod identity;
 mod load;
 mod management;
 mod replies;
 mod requests;
+mod retries;
 mod routes;
 mod sessions;
 mod startup;
@@ -51,3 +53,13 @@ fn spelt(stream: &str) -> String {
         .map(|event| event["choices"][0]["delta"]["content"].as_str());
     texts.flatten().collect()
 }
+
+/// One chunk of a chat stream with this delta, as vLLM writes it.
+fn delta(index: u64, delta: &Value, finish: Option<&str>) -> String {
+    let choice = json!({"index": index, "delta": delta, "finish_reason": finish});
+    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "tiny",
+                       "choices": [choice]});
+    format!("data: {chunk}\n\n")
+}
+
+const DONE: &str = "data: [DONE]\n\n";

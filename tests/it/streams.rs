@@ -5,17 +5,7 @@ use std::time::Instant;
 use gateway_tests::{End, Gate, Gateway, Script, Setup, Upstream, vllm, within};
 use serde_json::{Value, json};
 
-use crate::{events, say, say_streamed, spelt};
-
-/// One chunk of a chat stream with this delta, as vLLM writes it.
-fn delta(index: u64, delta: &Value, finish: Option<&str>) -> String {
-    let choice = json!({"index": index, "delta": delta, "finish_reason": finish});
-    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "tiny",
-                       "choices": [choice]});
-    format!("data: {chunk}\n\n")
-}
-
-const DONE: &str = "data: [DONE]\n\n";
+use crate::{DONE, delta, events, say, say_streamed, spelt};
 
 /// A route passes replies unedited, so that every byte can be compared.
 fn route_to(upstream: &Upstream) -> Gateway {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -149,6 +149,23 @@ impl Upstream {
     #[must_use]
     pub fn always(script: Script) -> Upstream {
         Upstream::start(move |_| script.clone())
+    }
+
+    /// A server that gives the first request the first of these answers, the
+    /// next one the next, and all further ones the last.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    #[must_use]
+    pub fn in_turn(scripts: impl IntoIterator<Item = Script>) -> Upstream {
+        let scripts: Vec<Script> = scripts.into_iter().collect();
+        assert!(!scripts.is_empty(), "an answer");
+        let turn = AtomicUsize::new(0);
+        Upstream::start(move |_| {
+            let turn = turn.fetch_add(1, Ordering::SeqCst);
+            scripts[turn.min(scripts.len() - 1)].clone()
+        })
     }
 
     /// Where it listens.

@@ -14,19 +14,20 @@ use crate::{Received, Script};
 #[must_use]
 pub fn reply(request: &Received) -> Script {
     let path = request.target().split('?').next().unwrap_or_default();
+    let (_, endpoint) = path.rsplit_once("/v1/").unwrap_or_default();
     let body = request.json();
     let model = body["model"].as_str().unwrap_or("tiny");
     if let Some(status) = model.strip_prefix("status-") {
         return error(status);
     }
-    let (prompt, kind) = match path {
-        "/v1/chat/completions" => (&body["messages"], Kind::Chat),
-        "/v1/completions" => (&body["prompt"], Kind::Text),
-        "/v1/models" => {
+    let (prompt, kind) = match endpoint {
+        "chat/completions" => (&body["messages"], Kind::Chat),
+        "completions" => (&body["prompt"], Kind::Text),
+        "models" => {
             let list = json!({"object": "list", "data": [{"id": "tiny", "object": "model"}]});
             return Script::json("200 OK", list.to_string());
         }
-        "/v1/embeddings" => {
+        "embeddings" => {
             let usage = json!({"prompt_tokens": 2, "total_tokens": 2});
             let data = json!([{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]);
             let list = json!({"object": "list", "model": model, "data": data, "usage": usage});
