@@ -1,19 +1,21 @@
 //! A client's socket, with the clocks that hyper has not: the head of a request timed from its
-//! first byte, the idle wait apart from it, and a limit on how long a client may not read.
+//! first byte, the idle wait apart from it, and a limit on how long a client may not read. It
+//! notices a client that leaves even while hyper, which has a later request to read, does not.
 //!
 //! It also knows whether a call is under way on it, which is what an orderly end waits for, and
 //! refuses a target that is too long for hyper to answer properly.
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use gateway_state::ApiError;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::activity::Activity;
@@ -24,6 +26,23 @@ const MAX_REQUEST_LINE: usize = 16 << 10;
 /// How long a closed connection is read from, so that what the client is still sending does not
 /// destroy the answer on its way (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How often a client that nobody reads from is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The other end of a connection, as far as it can be seen without reading.
+pub(crate) trait Peer {
+    /// Whether it has closed its side or is gone, be there unread bytes before that or not.
+    fn has_left(&self) -> bool;
+}
+
+impl Peer for TcpStream {
+    fn has_left(&self) -> bool {
+        let ready = pin!(self.ready(Interest::READABLE));
+        let ready = ready.poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+}
 
 /// The clocks of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -162,13 +181,18 @@ pub(crate) struct Socket<T> {
     write_clock: Clock,
     /// Since when the client takes no bytes.
     blocked: Option<Instant>,
+    look_clock: Clock,
+    /// Whether hyper waits for the client's next byte, and so hears it leave.
+    listens: bool,
+    /// Since when it does not, though a request is served, or since the last look then.
+    unseen: Option<Instant>,
     /// The answer to a target that is too long, and how much of it is written.
     refusal: Option<(Vec<u8>, usize)>,
     /// A clock ran out, or the socket failed: there is nobody to be polite to.
     broken: bool,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+impl<T: Peer + AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub(crate) fn new(inner: T, clocks: Clocks, activity: &Arc<Activity>) -> Socket<T> {
         Socket {
             inner,
@@ -179,6 +203,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             read_clock: Clock::default(),
             write_clock: Clock::default(),
             blocked: None,
+            look_clock: Clock::default(),
+            listens: false,
+            unseen: None,
             refusal: None,
             broken: false,
         }
@@ -266,6 +293,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         io::ErrorKind::TimedOut.into()
     }
 
+    /// Looks now and then whether the client is still there while a request of its is served and
+    /// nobody listens: hyper stops reading once bytes of a later request wait.
+    fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.listens || !self.exchange.is_serving() {
+            self.unseen = None;
+            return Ok(());
+        }
+        loop {
+            let since = *self.unseen.get_or_insert_with(Instant::now);
+            if !self.look_clock.is_over(since + LOOK_INTERVAL, cx) {
+                return Ok(());
+            }
+            if self.inner.has_left() {
+                self.broken = true;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            self.unseen = None;
+        }
+    }
+
     /// What a write gives, with the time that the client takes for it.
     fn timed<R>(
         &mut self,
@@ -278,7 +325,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 if self.write_clock.is_over(since + self.clocks.write, cx) {
                     return Poll::Ready(Err(self.timed_out()));
                 }
-                Poll::Pending
+                match self.look(cx) {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(Err(error)),
+                }
             }
             Poll::Ready(result) => {
                 self.blocked = None;
@@ -289,7 +339,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
+impl<T: Peer + AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -302,7 +352,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
         }
         this.catch_up();
         let before = buf.filled().len();
-        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        this.listens = read.is_pending();
+        match read {
             Poll::Ready(Ok(())) => {
                 let bytes = &buf.filled()[before..];
                 if !bytes.is_empty() {
@@ -340,7 +392,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
+impl<T: Peer + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -367,6 +419,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.look(cx)?;
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
         let flushed = this.timed(flushed, cx);
         if matches!(flushed, Poll::Ready(Ok(()))) {

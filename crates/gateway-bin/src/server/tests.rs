@@ -278,6 +278,44 @@ async fn a_client_that_leaves_drops_its_reply() {
     running.script.dropped.notified().await;
 }
 
+/// While hyper keeps a later request's bytes, it reads nothing more from the client.
+#[tokio::test]
+async fn a_client_that_leaves_while_a_later_request_waits_is_noticed() {
+    for reset in [false, true] {
+        let running = start(10).await;
+        let mut endless = connect(&running).await;
+        let request = "GET /endless HTTP/1.1\r\nhost: a\r\n\r\n";
+        endless
+            .write_all(request.repeat(2).as_bytes())
+            .await
+            .unwrap();
+        running.script.arrived.notified().await;
+        let left = Instant::now();
+        if reset {
+            endless.set_zero_linger().unwrap();
+        }
+        drop(endless);
+        running.script.dropped.notified().await;
+        assert!(left.elapsed() < Duration::from_secs(1), "reset: {reset}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_two_replies_gets_both() {
+    let running = start(10).await;
+    let mut stream = connect(&running).await;
+    let request = "GET /held HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    running.script.arrived.notified().await;
+    // It is looked at meanwhile.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    running.script.release.notify_one();
+    let replies = reply(&mut stream, "hello").await;
+    assert!(replies.contains("held"), "{replies}");
+}
+
 #[tokio::test]
 async fn connections_past_the_limit_wait_to_be_accepted() {
     let running = start(1).await;
