@@ -126,7 +126,7 @@ pub use gateway_metadata::{Identity, SessionHeader};
 pub use json::Json;
 pub use outcome::{CallError, Outcome};
 pub use record::{ChoiceRecord, Include, Integrity, TokenCounts, TraceRecord};
-pub use recorder::{End, EventKind, Recorder, ReplyHead, is_cut};
+pub use recorder::{ContentCoding, End, EventKind, Recorder, ReplyHead, is_cut};
 pub use reply::{Attempt, Reply, ReplyDigest, ReplyMeta};
 pub use session::{
     CallKeys, Compact, ExpandError, Kin, LineKeys, PrefixBreak, ReportBuilder, SessionReport,

@@ -13,6 +13,12 @@ pub(crate) const UNREADABLE_IDS: &str = "token ids that are no array of integers
 pub(crate) const UNREAD_EVENT: &str = "an event of the stream was too long to be read";
 pub(crate) const CAPPED: &str =
     "the reply is longer than max_record_bytes: the rest was not recorded";
+pub(crate) const DECODED: &str =
+    "the reply came in a content coding that was not asked for: it is recorded decoded";
+pub(crate) const NOT_DECODED: &str =
+    "the reply came in a content coding that could not be decoded: it is recorded as it came";
+pub(crate) const CODING_BROKE: &str =
+    "the reply's content coding broke: what came after that was not recorded";
 pub(crate) const NO_END_MARK: &str =
     "the stream ended without its end mark, with every choice finished";
 pub(crate) const FILLED_OUTPUT: &str =
@@ -58,7 +64,7 @@ pub(crate) struct Notes(Vec<String>);
 
 impl Notes {
     pub(crate) fn add(&mut self, note: &str) {
-        if !self.0.iter().any(|known| known == note) {
+        if !self.has(note) {
             self.0.push(note.to_owned());
         }
     }
@@ -67,6 +73,10 @@ impl Notes {
         for note in notes {
             self.add(note);
         }
+    }
+
+    pub(crate) fn has(&self, note: &str) -> bool {
+        self.0.iter().any(|known| known == note)
     }
 
     pub(crate) fn as_slice(&self) -> &[String] {

@@ -34,6 +34,19 @@ pub enum EventKind {
     Error,
 }
 
+/// What became of a reply's content coding, which is undone before the recorder gets the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentCoding {
+    /// What is pushed is decoded.
+    Decoded,
+    /// It is not known, or not what the bytes are in: they are pushed as they came.
+    AsItCame,
+    /// It broke after something had been decoded; nothing more is pushed.
+    Broke,
+    /// What is decoded is over `max_record_bytes`; nothing more is pushed.
+    Capped,
+}
+
 /// How the bytes of a reply ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -156,6 +169,16 @@ impl Recorder {
             Body::Pieces(pieces) => pieces.extend_from_slice(&chunk),
             Body::Stream(_) => {}
         }
+    }
+
+    /// Notes what became of the reply's content coding.
+    pub fn content_coding(&mut self, coding: ContentCoding) {
+        self.notes.add(match coding {
+            ContentCoding::Decoded => notes::DECODED,
+            ContentCoding::AsItCame => notes::NOT_DECODED,
+            ContentCoding::Broke => notes::CODING_BROKE,
+            ContentCoding::Capped => notes::CAPPED,
+        });
     }
 
     /// Takes the next event of a stream that has data, and says what it means.

@@ -25,6 +25,8 @@ impl Recorder {
     }
 
     fn stream_verdict(&self, assembler: &dyn Assembler, end: End) -> Verdict {
+        // Of a stream that was not read to its end the framing alone tells that.
+        let unread = end == End::Eof && self.notes.has(notes::CAPPED);
         let (outcome, error) = match (&self.mark, cut_off(end)) {
             (Some(Mark::Error(error)), _) => (Outcome::UpstreamError, Some(error.clone())),
             // A stream that has shown its end is whole, whatever happened afterwards.
@@ -34,14 +36,14 @@ impl Recorder {
                 Outcome::UpstreamError,
                 Some(error_body::of_reply(None, &[], self.status())),
             ),
-            (None, None) if assembler.settled() => self.judge_stream(assembler),
+            (None, None) if unread || assembler.settled() => self.judge_stream(assembler),
             (None, None) => {
                 let error =
                     CallError::truncated("the upstream ended the stream without its end mark");
                 (Outcome::Truncated, Some(error))
             }
         };
-        let settled_only = self.mark.is_none() && outcome == Outcome::Completed;
+        let settled_only = !unread && self.mark.is_none() && outcome == Outcome::Completed;
         Verdict {
             outcome,
             error,
@@ -53,11 +55,7 @@ impl Recorder {
 
     /// Of a stream that is whole.
     fn judge_stream(&self, assembler: &dyn Assembler) -> (Outcome, Option<CallError>) {
-        let capped = assembler
-            .notes()
-            .as_slice()
-            .iter()
-            .any(|note| note == notes::CAPPED);
+        let capped = self.notes.has(notes::CAPPED) || assembler.notes().has(notes::CAPPED);
         let error = if !self.is_success() {
             error_body::of_reply(None, &[], self.status())
         } else if let Some(why) = assembler.unreadable().filter(|_| !capped) {
@@ -72,11 +70,7 @@ impl Recorder {
         let parsed = root.map_or_else(|| parse(body, Dialect::Python), Ok);
         let object = parsed.ok().filter(|root| root.is_object());
         let glance = object.map(|root| (root, dialect::of(self.endpoint).glance(root)));
-        let capped = self
-            .notes
-            .as_slice()
-            .iter()
-            .any(|note| note == notes::CAPPED);
+        let capped = self.notes.has(notes::CAPPED);
         let close_delimited = end == End::CloseDelimited;
         let (outcome, error) = match cut_off(end) {
             Some((outcome, error)) => (outcome, Some(error)),

@@ -1,7 +1,9 @@
 //! How a call ended, judged from what came and how it stopped coming.
 
 use bytes::Bytes;
-use gateway_trace::{CallError, End, Endpoint, EventKind, Outcome, Recorder, Reply, ReplyHead};
+use gateway_trace::{
+    CallError, ContentCoding, End, Endpoint, EventKind, Outcome, Recorder, Reply, ReplyHead,
+};
 
 use crate::replay::{chat_stream, reply, stream, whole};
 
@@ -241,6 +243,27 @@ fn an_error_event_is_the_end_and_tells_why() {
                 expected
             );
         }
+    }
+}
+
+#[test]
+fn of_a_stream_that_is_not_decoded_to_its_end_the_framing_tells_it() {
+    use Outcome::{Completed, Truncated};
+    for (coding, end, outcome) in [
+        (ContentCoding::Capped, End::Eof, Completed),
+        (ContentCoding::Capped, End::CloseDelimited, Truncated),
+        (ContentCoding::Capped, End::Broken, Truncated),
+        (ContentCoding::Broke, End::Eof, Truncated),
+    ] {
+        let mut recorder = started(CHAT);
+        recorder.content_coding(ContentCoding::Decoded);
+        recorder.event(None, FIRST.as_bytes(), 2.0);
+        recorder.content_coding(coding);
+        let meta = recorder.finish(end.clone(), 3.0).meta;
+        assert_eq!(meta.outcome, outcome, "{coding:?} {end:?}");
+        assert!(!meta.ended, "{coding:?} {end:?}");
+        assert_eq!(meta.notes.len(), 2, "{:?}", meta.notes);
+        assert!(meta.notes[0].ends_with("it is recorded decoded"));
     }
 }
 
