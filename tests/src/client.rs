@@ -184,6 +184,20 @@ impl Client {
         Some(&self.body)
     }
 
+    /// Reads the body until it holds so many bytes; gives all of it so far.
+    /// Nothing if the reply ends before.
+    pub async fn body_of(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        while self.body.len() < bytes {
+            let piece = self.wire.piece(&mut self.framing);
+            let piece = within("more of the body", piece).await.ok()?;
+            if piece.is_empty() {
+                return None;
+            }
+            self.body.extend_from_slice(&piece);
+        }
+        Some(self.body.clone())
+    }
+
     /// Whether something of the body can be read within the time; what it was
     /// is kept for later.
     pub async fn has_more_within(&mut self, time: std::time::Duration) -> bool {

@@ -5,12 +5,13 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use gateway_json::{Dialect, Parsed};
 use gateway_state::{ApiError, Live};
-use gateway_trace::{CallError, End, ReplyHead, is_cut};
+use gateway_trace::{CallError, ContentCoding, End, ReplyHead, is_cut};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response, response};
 
 use crate::body::Body;
 use crate::call::OpenCall;
+use crate::decode;
 use crate::headers;
 use crate::joined::Joined;
 use crate::places::Place;
@@ -18,6 +19,7 @@ use crate::proxy::Proxy;
 use crate::request::Inbound;
 use crate::send::{Sent, error_of};
 use crate::tee::Tee;
+use crate::unpack::PackedReply;
 use crate::upstream::{Failure, FailureKind, Framing};
 
 impl Proxy {
@@ -38,27 +40,35 @@ impl Proxy {
         {
             call = Some(self.watch(endpoint, live));
         }
-        let head = ReplyHead {
-            status: status.as_u16(),
-            streamed: is_event_stream(&sent.parts.headers),
-            request_id: text(&sent.parts.headers, "x-request-id"),
-        };
-        let streamed = head.streamed;
+        // An upstream may compress although it was told not to: that passes as it comes.
+        let coding = decode::coding(&sent.parts.headers);
+        let streamed = is_event_stream(&sent.parts.headers);
         if let Some(call) = &call {
-            call.start(head);
+            call.start(ReplyHead {
+                status: status.as_u16(),
+                streamed: streamed && coding.is_ok(),
+                request_id: text(&sent.parts.headers, "x-request-id"),
+            });
         }
         if sent.body.exact_length() == Some(0) {
             return self.empty(inbound, sent, call).await;
         }
-        let readable = is_readable(&sent.parts.headers);
-        if streamed && readable && (call.is_some() || !sent.strip.is_empty()) {
+        let plain = coding == Ok(None);
+        if streamed && plain && (call.is_some() || !sent.strip.is_empty()) {
             return self.events(inbound, sent, call, place);
         }
-        if !streamed && readable && !sent.strip.is_empty() && is_json(&sent.parts.headers) {
+        if !streamed && plain && !sent.strip.is_empty() && is_json(&sent.parts.headers) {
             return self.whole(inbound, sent, call, place, live).await;
         }
         let parts = reply_parts(inbound, &sent, call.as_ref(), false);
-        let tee = Tee::bytes(sent.body, framing, call, Box::new((place, sent.lease)));
+        if let (Some(call), Err(_)) = (&call, &coding) {
+            call.content_coding(ContentCoding::AsItCame);
+        }
+        let mut tee = Tee::bytes(sent.body, framing, call, Box::new((place, sent.lease)));
+        if let Ok(Some(coding)) = coding {
+            let most = live.limits.max_record_bytes;
+            tee = tee.packed(PackedReply::new(coding, streamed, most));
+        }
         Response::from_parts(parts, Body::tee(tee.strict(self.strict)))
     }
 
@@ -249,14 +259,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn is_json(headers: &HeaderMap) -> bool {
     let content_type = content_type(headers).to_ascii_lowercase();
     content_type == b"application/json" || content_type.ends_with(b"+json")
-}
-
-/// Whether the body can be read as it is: an upstream may compress although it was told not to.
-fn is_readable(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

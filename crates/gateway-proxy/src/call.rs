@@ -9,7 +9,9 @@ use bytes::Bytes;
 use gateway_json::Value;
 use gateway_state::State;
 use gateway_store::{Ledger, Receipt};
-use gateway_trace::{Attempt, End, EventKind, Json, Outcome, Recorder, Reply, ReplyHead};
+use gateway_trace::{
+    Attempt, ContentCoding, End, EventKind, Json, Outcome, Recorder, Reply, ReplyHead,
+};
 
 /// All calls under way, so that what they have received can be journalled when the process is
 /// told to stop.
@@ -148,6 +150,12 @@ impl OpenCall {
         let now = self.shared.now_ms();
         if let Some(live) = lock(&self.shared.live).as_mut() {
             live.recorder.push(chunk.clone(), now);
+        }
+    }
+
+    pub(crate) fn content_coding(&self, coding: ContentCoding) {
+        if let Some(live) = lock(&self.shared.live).as_mut() {
+            live.recorder.content_coding(coding);
         }
     }
 

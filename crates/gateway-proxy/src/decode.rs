@@ -54,6 +54,9 @@ pub(crate) enum Coding {
     Zstd,
 }
 
+/// The largest window that a zstd frame may ask memory for: 8 MiB (RFC 9659 §3).
+pub(crate) const ZSTD_WINDOW_LOG: u32 = 23;
+
 /// Decodes `body`, at most `limit` bytes of it.
 ///
 /// # Errors
@@ -67,15 +70,18 @@ pub(crate) fn decode(coding: Coding, body: &[u8], limit: usize) -> Result<Bytes,
         Coding::Deflate => read(flate2::read::DeflateDecoder::new(body), limit),
         Coding::Brotli => read(brotli::Decompressor::new(body, 4096), limit),
         Coding::Zstd => {
-            let decoder =
+            let mut decoder =
                 zstd::stream::read::Decoder::new(body).map_err(|_| DecodeError::Corrupt)?;
+            decoder
+                .window_log_max(ZSTD_WINDOW_LOG)
+                .map_err(|_| DecodeError::Corrupt)?;
             read(decoder, limit)
         }
     }
 }
 
 /// RFC 1950 §2.2: method 8, and a header that is a multiple of 31.
-fn is_zlib(body: &[u8]) -> bool {
+pub(crate) fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flags, ..]
         if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flags)) % 31 == 0)
 }
@@ -94,12 +100,12 @@ fn read(decoder: impl Read, limit: usize) -> Result<Bytes, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
 
     use super::*;
 
-    fn encoded(coding: Coding, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn encoded(coding: Coding, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match coding {
             Coding::Gzip => {
@@ -123,7 +129,8 @@ mod tests {
         out
     }
 
-    const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    pub(crate) const ALL: [Coding; 4] =
+        [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
 
     #[test]
     fn each_coding_is_undone() {
@@ -159,6 +166,20 @@ mod tests {
                 Err(DecodeError::Corrupt),
                 "{coding:?} cut"
             );
+        }
+    }
+
+    #[test]
+    fn a_frame_that_asks_for_a_large_window_is_refused() {
+        for (log, expected) in [
+            (23, Ok(Bytes::from_static(b"{}"))),
+            (27, Err(DecodeError::Corrupt)),
+        ] {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(log).unwrap();
+            encoder.write_all(b"{}").unwrap();
+            let body = encoder.finish().unwrap();
+            assert_eq!(decode(Coding::Zstd, &body, 1000), expected, "{log}");
         }
     }
 

@@ -11,7 +11,7 @@
 //! | byte-faithful edits of the body, headers that travel on | `prepare`, `edit`, `headers` |
 //! | the upstream connection, polled inside the reply's own future | `send`, `upstream` |
 //! | what is sent again, and when | `retry` |
-//! | the reply: stripping, the copy to the recorder, the held end | `answer`, `tee`, `strip` |
+//! | the reply: stripping, the copy to the recorder, the held end | `answer`, `tee`, `strip`, `unpack` |
 //!
 //! The crate knows neither the configuration nor the management plane: settings come as
 //! [`gateway_state::Live`], records go to a [`gateway_store::Ledger`]. It runs on hyper 1.x; the
@@ -35,6 +35,7 @@ mod send;
 mod spine;
 mod strip;
 mod tee;
+mod unpack;
 mod upstream;
 
 pub use body::Body;

@@ -18,6 +18,7 @@ use http_body::Frame;
 use crate::call::OpenCall;
 use crate::joined::Joined;
 use crate::strip::{StripRules, Stripped};
+use crate::unpack::PackedReply;
 use crate::upstream::{Failure, Framing, UpstreamBody};
 
 /// Why a reply's body was cut off towards the client.
@@ -56,17 +57,29 @@ pub(crate) struct Tee {
 pub(crate) type Occupied = Box<dyn Send>;
 
 enum Form {
-    /// Bytes as they come; how many are still to come, if that is known.
-    Bytes { left: Option<u64> },
+    /// Bytes as they come.
+    Bytes {
+        /// How many are still to come, if that is known.
+        left: Option<u64>,
+        /// Reads them, where they are compressed.
+        packed: Option<PackedReply>,
+    },
     /// Server-sent events.
     Events(Events),
 }
 
 struct Events {
     decoder: Decoder,
+    passing: Passing,
+}
+
+/// How events are passed on.
+struct Passing {
     rules: StripRules,
     /// How many bytes of the event being read have gone out already.
     passed: usize,
+    /// The last event did not pass, and its last byte was a CR.
+    dropped_cr: bool,
 }
 
 impl Tee {
@@ -77,8 +90,11 @@ impl Tee {
         call: Option<OpenCall>,
         occupied: Occupied,
     ) -> Self {
-        let left = upstream.exact_length();
-        Self::new(upstream, framing, call, Form::Bytes { left }, occupied)
+        let form = Form::Bytes {
+            left: upstream.exact_length(),
+            packed: None,
+        };
+        Self::new(upstream, framing, call, form, occupied)
     }
 
     /// A stream of events, each of which `rules` may change.
@@ -91,8 +107,11 @@ impl Tee {
     ) -> Self {
         let events = Events {
             decoder: Decoder::new(),
-            rules,
-            passed: 0,
+            passing: Passing {
+                rules,
+                passed: 0,
+                dropped_cr: false,
+            },
         };
         Self::new(upstream, framing, call, Form::Events(events), occupied)
     }
@@ -122,6 +141,14 @@ impl Tee {
     /// Forbids the reply to end without its receipt.
     pub(crate) fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
+        self
+    }
+
+    /// Has a reply that passes as it comes recorded as what `reply` decodes it to.
+    pub(crate) fn packed(mut self, reply: PackedReply) -> Self {
+        if let Form::Bytes { packed, .. } = &mut self.form {
+            *packed = Some(reply);
+        }
         self
     }
 
@@ -175,9 +202,11 @@ impl Tee {
 
     fn take(&mut self, chunk: Bytes) {
         match &mut self.form {
-            Form::Bytes { left } => {
-                if let Some(call) = &self.call {
-                    call.push(&chunk);
+            Form::Bytes { left, packed } => {
+                match (&self.call, packed) {
+                    (Some(call), Some(packed)) => self.receipt = packed.record(&chunk, call),
+                    (Some(call), None) => call.push(&chunk),
+                    (None, _) => {}
                 }
                 let last = left.as_mut().is_some_and(|left| {
                     *left = left.saturating_sub(chunk.len() as u64);
@@ -198,28 +227,22 @@ impl Tee {
     }
 
     fn take_events(&mut self, chunk: Bytes) {
-        let Form::Events(events) = &mut self.form else {
+        let Form::Events(Events { decoder, passing }) = &mut self.form else {
             return;
         };
         let mut out = Out::default();
-        let Events {
-            decoder,
-            rules,
-            passed,
-        } = events;
         let call = self.call.as_ref();
         if let Some(call) = call {
             call.arrived();
         }
-        decoder.push(chunk, &mut |event| {
-            pass_event(&event, std::mem::take(passed), rules, call, &mut out);
-        });
+        decoder.push(chunk, &mut |event| passing.pass(&event, call, &mut out));
         // A stream that needs no edit goes byte by byte, but for what may become an end mark.
-        if rules.is_empty() && out.receipt.is_none() {
+        if passing.rules.is_empty() && out.receipt.is_none() {
             let pending = decoder.pending();
-            if pending.len() > *passed && !may_be_end_mark(pending) {
-                out.ready.push(Bytes::copy_from_slice(&pending[*passed..]));
-                *passed = pending.len();
+            let passed = passing.passed;
+            if pending.len() > passed && !may_be_end_mark(pending) {
+                out.ready.push(Bytes::copy_from_slice(&pending[passed..]));
+                passing.passed = pending.len();
             }
         }
         self.put(out);
@@ -241,14 +264,20 @@ impl Tee {
     }
 
     fn ended(&mut self) {
-        if let Form::Events(events) = &mut self.form
-            && let Some(event) = std::mem::take(&mut events.decoder).finish()
-        {
-            // The blank line after the last event is missing; what it says counts all the same.
-            let mut out = Out::default();
-            let passed = std::mem::take(&mut events.passed);
-            pass_event(&event, passed, &events.rules, self.call.as_ref(), &mut out);
-            self.put(out);
+        match &mut self.form {
+            Form::Events(events) => {
+                // The blank line after the last event is missing; what it says counts all the same.
+                if let Some(event) = std::mem::take(&mut events.decoder).finish() {
+                    let mut out = Out::default();
+                    events.passing.pass(&event, self.call.as_ref(), &mut out);
+                    self.put(out);
+                }
+            }
+            Form::Bytes { packed, .. } => {
+                if let (Some(packed), Some(call)) = (packed, &self.call) {
+                    packed.end(call);
+                }
+            }
         }
         self.end = Some(match self.finish(self.framing.end()) {
             // Delimited by the connection's close and without its end: it may have been cut.
@@ -275,52 +304,61 @@ struct Out {
     receipt: Option<Receipt>,
 }
 
-/// Takes one event; `passed` bytes of it have gone out already.
-fn pass_event(
-    event: &Event,
-    passed: usize,
-    rules: &StripRules,
-    call: Option<&OpenCall>,
-    out: &mut Out,
-) {
-    let mut kind = EventKind::Data;
-    let bytes = match &event.data {
-        Some(data) if rules.is_empty() => {
-            if let Some(call) = call {
-                kind = call.event(event.name.as_deref(), data);
-            }
-            event.raw.slice(passed..)
+impl Passing {
+    /// Takes one event.
+    fn pass(&mut self, event: &Event, call: Option<&OpenCall>, out: &mut Out) {
+        let passed = std::mem::take(&mut self.passed);
+        // What is left of a CRLF that was split there goes with it.
+        if std::mem::take(&mut self.dropped_cr) && *event.raw == *b"\n" {
+            return;
         }
-        Some(data) => {
-            let parsed = Parsed::new(data, Dialect::Python).ok();
-            let root = parsed.as_ref().map(Parsed::root);
-            if let Some(call) = call {
-                kind = call.event_parsed(event.name.as_deref(), data, root);
+        let mut kind = EventKind::Data;
+        let bytes = match &event.data {
+            Some(data) if !self.rules.is_empty() => {
+                let parsed = Parsed::new(data, Dialect::Python).ok();
+                let root = parsed.as_ref().map(Parsed::root);
+                if let Some(call) = call {
+                    kind = call.event_parsed(event.name.as_deref(), data, root);
+                }
+                match root.map_or(Stripped::Unchanged, |root| self.rules.event(root)) {
+                    Stripped::Unchanged => event.raw.slice(passed..),
+                    Stripped::Edited(data) => event.with_data(&data),
+                    Stripped::Dropped => {
+                        self.dropped_cr = event.raw.ends_with(b"\r");
+                        return;
+                    }
+                }
             }
-            match root.map_or(Stripped::Unchanged, |root| rules.event(root)) {
-                Stripped::Unchanged => event.raw.slice(passed..),
-                Stripped::Edited(data) => event.with_data(&data),
-                Stripped::Dropped => return,
+            _ => {
+                if let Some(call) = call {
+                    kind = read_event(event, call);
+                }
+                event.raw.slice(passed..)
             }
+        };
+        if kind != EventKind::Data
+            && let Some((_, receipt)) = call.and_then(|call| call.finish(End::Eof))
+        {
+            out.receipt = receipt;
         }
+        if out.receipt.is_some() {
+            out.held.push(bytes);
+        } else {
+            out.ready.push(bytes);
+        }
+    }
+}
+
+/// Records an event that is not edited.
+pub(crate) fn read_event(event: &Event, call: &OpenCall) -> EventKind {
+    match &event.data {
+        Some(data) => call.event(event.name.as_deref(), data),
         None => {
-            if event.unread
-                && let Some(call) = call
-            {
+            if event.unread {
                 call.push(&event.raw);
             }
-            event.raw.slice(passed..)
+            EventKind::Data
         }
-    };
-    if kind != EventKind::Data
-        && let Some((_, receipt)) = call.and_then(|call| call.finish(End::Eof))
-    {
-        out.receipt = receipt;
-    }
-    if out.receipt.is_some() {
-        out.held.push(bytes);
-    } else {
-        out.ready.push(bytes);
     }
 }
 
