@@ -388,7 +388,51 @@ fn may_be_end_mark(pending: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::may_be_end_mark;
+    use super::*;
+    use crate::strip::Asked;
+
+    /// What of `stream` passes, cut in two at `at`, where usage was asked for on the recorder's
+    /// behalf.
+    fn passed(stream: &'static str, at: usize) -> String {
+        let asked = Asked {
+            injected_usage: true,
+            ..Asked::default()
+        };
+        let mut passing = Passing {
+            rules: StripRules::new(asked, true),
+            passed: 0,
+            dropped_cr: false,
+        };
+        let (mut decoder, mut out) = (Decoder::new(), Out::default());
+        let (first, second) = stream.split_at(at);
+        for chunk in [first, second] {
+            let chunk = Bytes::from_static(chunk.as_bytes());
+            decoder.push(chunk, &mut |event| passing.pass(&event, None, &mut out));
+        }
+        String::from_utf8(out.ready.into_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_dropped_event_leaves_nothing_at_any_split() {
+        for (stream, expected) in [
+            (
+                "data: 1\r\n\r\ndata: {\"choices\":[],\"usage\":{}}\r\n\r\ndata: 2\r\n\r\n",
+                "data: 1\r\n\r\ndata: 2\r\n\r\n",
+            ),
+            (
+                "data: 1\n\ndata: {\"choices\":[],\"usage\":{}}\n\n\ndata: 2\n\n",
+                "data: 1\n\n\ndata: 2\n\n",
+            ),
+            (
+                "data: 1\r\rdata: {\"choices\":[],\"usage\":{}}\r\r\rdata: 2\r\r",
+                "data: 1\r\r\rdata: 2\r\r",
+            ),
+        ] {
+            for at in 0..=stream.len() {
+                assert_eq!(passed(stream, at), expected, "{stream:?} cut at {at}");
+            }
+        }
+    }
 
     #[test]
     fn only_what_may_end_a_reply_is_held_back() {
