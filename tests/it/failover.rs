@@ -159,7 +159,10 @@ async fn waiting() -> (Upstream, Gateway, gateway_tests::Client) {
     let gateway = Gateway::over(&upstream);
     let client = gateway.begin("s", say_streamed("hi")).await;
     eventually("the wait", async || {
-        gateway.log().contains("is sent again").then_some(())
+        gateway
+            .log()
+            .contains("waiting before the next attempt")
+            .then_some(())
     })
     .await;
     (upstream, gateway, client)

@@ -60,7 +60,6 @@ impl Proxy {
                 Next::Fresh => continue,
                 Next::Again { wait, unsent } => (wait, unsent),
             };
-            tracing::info!(upstream = %chosen.upstream.name, ?wait, "the call is sent again");
             tried.push(Arc::clone(&chosen.upstream));
             let another = || {
                 let of_pool = chosen.route.is_none();
@@ -72,6 +71,8 @@ impl Proxy {
             // What was sent nowhere may go elsewhere at once.
             let mut other = if unsent { another() } else { None };
             if other.is_none() {
+                let upstream = &chosen.upstream.name;
+                tracing::info!(%upstream, ?wait, "waiting before the next attempt");
                 if !self.pause(wait).await {
                     return sent(answer, prepared, chosen);
                 }
@@ -81,6 +82,8 @@ impl Proxy {
                 body.discard().await;
             }
             if let Some(other) = other {
+                let (from, to) = (&chosen.upstream.name, &other.upstream.name);
+                tracing::info!(%from, %to, "the call goes to another worker");
                 prepared.readdress(inbound, &other, live, call)?;
                 chosen = other;
             }
