@@ -153,18 +153,37 @@ async fn what_is_left_of_a_reply_that_is_not_passed_on_is_let_go() {
     within("the connection's end", gone.opened()).await;
 }
 
+/// Waits until a call waits for its next attempt.
+async fn until_waiting(gateway: &Gateway) {
+    eventually("the wait", async || {
+        let log = gateway.log();
+        log.contains("waiting before the next attempt")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_complete_after_the_wait_leaves_its_connection_free() {
+    let rest = Gate::new();
+    let head = "HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 4\r\n\r\n";
+    let slow = Script::new().send(head).wait(&rest).send("busy");
+    let upstream = Upstream::in_turn([slow, Script::json("200 OK", "{}")]);
+    let gateway = Gateway::over(&upstream);
+    let mut client = gateway.begin("s", say("hi")).await;
+    until_waiting(&gateway).await;
+    rest.open();
+    client.reply().await.expect(200);
+    let received = upstream.received();
+    assert_eq!(received[0].connection, received[1].connection);
+}
+
 /// A gateway that waits with a call, after an upstream that asked for half a minute.
 async fn waiting() -> (Upstream, Gateway, gateway_tests::Client) {
     let upstream = Upstream::always(busy("429 Busy", &["retry-after: 30"], 1));
     let gateway = Gateway::over(&upstream);
     let client = gateway.begin("s", say_streamed("hi")).await;
-    eventually("the wait", async || {
-        gateway
-            .log()
-            .contains("waiting before the next attempt")
-            .then_some(())
-    })
-    .await;
+    until_waiting(&gateway).await;
     (upstream, gateway, client)
 }
 
