@@ -134,7 +134,7 @@ async fn a_session_stays_with_the_worker_that_took_its_call_over() {
     );
     let gone: usize = first.parse().expect("workers are numbered");
     let other = (1 - gone).to_string();
-    drop(workers.remove(gone));
+    workers.remove(gone).stop().await;
     assert_eq!(
         reason("three").await,
         (other.clone(), "moved".into(), json!(2))

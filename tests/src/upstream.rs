@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::script::Step;
 use crate::wire::{Framing, Head, Wire};
-use crate::{Script, vllm, within};
+use crate::{Script, eventually, vllm, within};
 
 /// A request as it came, byte for byte.
 #[derive(Clone, Debug)]
@@ -203,6 +203,17 @@ impl Upstream {
         let mut watch = self.shared.count.subscribe();
         let reached = watch.wait_for(|received| *received >= count);
         let _ = within("requests at the upstream", reached).await;
+    }
+
+    /// Stops it, and waits until its port refuses connections.
+    pub async fn stop(self) {
+        let address = self.address;
+        drop(self);
+        eventually("a port that refuses", async || {
+            let connected = TcpStream::connect(address).await;
+            connected.is_err().then_some(())
+        })
+        .await;
     }
 
     /// Whether its health path answers well from now on.
