@@ -33,14 +33,15 @@ fn ids(traces: &Value) -> Vec<String> {
 /// The issue's own scenario: what failed is told from what a client mended by itself.
 #[tokio::test]
 async fn a_report_names_the_truncated_call_alone() {
-    let refused = Gate::new();
+    let (seen, refused) = (Gate::new(), Gate::new());
     let upstream = Upstream::start({
-        let refused = refused.clone();
+        let (seen, refused) = (seen.clone(), refused.clone());
         move |request| {
             let text = request.text().to_owned();
             if text.contains("cut") {
                 let chunk = json!({"choices": [{"index": 0, "delta": {"content": "hal"}}]});
-                return Script::stream().chunk(format!("data: {chunk}\n\n")).reset();
+                let begun = Script::stream().chunk(format!("data: {chunk}\n\n"));
+                return begun.wait(&seen).reset();
             }
             if text.contains("busy") && !refused.is_open() {
                 refused.open();
@@ -55,8 +56,8 @@ async fn a_report_names_the_truncated_call_alone() {
     let gateway = setup.start();
     let stream = json!({"model": "tiny", "stream": true,
         "messages": [{"role": "user", "content": "cut"}]});
-    let mut client = gateway.begin("s", stream.to_string()).await;
-    client.body_until("hal").await.expect("the beginning");
+    let mut client = gateway.begin_until("s", stream.to_string(), "hal").await;
+    seen.open();
     assert_eq!(client.rest().await.end, End::Cut);
 
     let busy = json!({"model": "tiny", "messages": [{"role": "user", "content": "busy"}]});
