@@ -110,18 +110,18 @@ fn backoff(made: u32, most: Duration, random: f64) -> Duration {
     window.mul_f64(random)
 }
 
-/// How long an upstream asks to be left alone: `retry-after-ms` (of some providers), else
-/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3). What cannot be read is not there.
+/// How long an upstream asks to be left alone: the longer of `Retry-After`, in seconds or as a date
+/// (RFC 9110 §10.2.3), and of some providers' `retry-after-ms`. What cannot be read is not there.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let millis = text("retry-after-ms").and_then(|text| number(text, 1e-3));
-    millis.or_else(|| {
-        let text = text(header::RETRY_AFTER.as_str())?;
+    let standard = text(header::RETRY_AFTER.as_str()).and_then(|text| {
         number(text, 1.0).or_else(|| {
             let date = httpdate::parse_http_date(text.trim()).ok()?;
             Some(date.duration_since(now).unwrap_or_default())
         })
-    })
+    });
+    millis.max(standard)
 }
 
 /// A plain number of units of so many seconds; what is too long for a clock is as long as can be.

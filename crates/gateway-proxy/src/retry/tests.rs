@@ -136,15 +136,15 @@ fn retry_after_is_waited_for_up_to_the_limit() {
     for odd in ["", "-1", "+1", "soon", "1e1", "inf", "NaN", ".", "1.2.3"] {
         check(&at(odd), backoff);
     }
-    check(
-        &[("retry-after-ms", "250"), ("retry-after", "9")],
-        seconds(0.25),
-    );
-    check(
-        &[("retry-after-ms", "x"), ("retry-after", "9")],
-        seconds(9.0),
-    );
+    check(&[("retry-after-ms", "250")], seconds(0.25));
     check(&[("retry-after-ms", "60001")], Next::Stop);
+    // The longer one counts.
+    let both = |millis, whole| [("retry-after-ms", millis), ("retry-after", whole)];
+    check(&both("250", "1"), seconds(1.0));
+    check(&both("1250", "1"), seconds(1.25));
+    check(&both("5", "61"), Next::Stop);
+    check(&both("x", "9"), seconds(9.0));
+    check(&both("9", "x"), seconds(0.009));
 }
 
 proptest! {
