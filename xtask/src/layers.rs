@@ -82,7 +82,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("gateway-tests", &["gateway-bin", "gateway-trace"]),
-    ("xtask", &[]),
+    ("xtask", &["gateway-trace"]),
 ];
 
 /// The crates that know no I/O, no clock and no chance: time and ids come in

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `ci` | everything that must hold before a change lands |
 //! | `layers` | the crates know only what they may |
+//! | `schema` | writes the pages that are made from the code |
 //! | `soak` | the crash tests, longer |
 //! | `bench` | what a call costs, beside what it costs others |
 
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod layers;
+mod schema;
 mod soak;
 
 /// Front door of the workspace.
@@ -31,6 +33,8 @@ enum Task {
     Ci(ci::Ci),
     /// Checks which crates know which, and that the pure ones are pure.
     Layers,
+    /// Writes `docs/trace-schema.json` and `docs/trace-schema.md`.
+    Schema,
     /// Runs the crash tests longer than `ci` does.
     Soak(soak::Soak),
     /// Measures what a call costs.
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Ci(ci) => ci::run(workspace(), &ci),
         Task::Layers => layers::run(workspace()),
+        Task::Schema => schema::run(workspace()),
         Task::Soak(soak) => soak::run(workspace(), &soak),
         Task::Bench(bench) => bench::run(workspace(), &bench),
         Task::Part(part) => bench::part(part),

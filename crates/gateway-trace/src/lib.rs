@@ -15,7 +15,8 @@
 //!   ended ([`Outcome`], [`CallError`]) and what could not be read ([`Integrity`]).
 //!
 //! Both halves have a compact journalled form ([`Call::encode`], [`Reply::encode`]), and
-//! [`summary`] gives the few fields that a store keeps as columns.
+//! [`summary`] gives the few fields that a store keeps as columns. What each field of a record is,
+//! stands in [`schema`], as data.
 //!
 //! # From a stream to a record, without a network
 //!
@@ -125,7 +126,7 @@ pub use framing::DecodeError;
 pub use gateway_metadata::{Identity, SessionHeader};
 pub use json::Json;
 pub use outcome::{CallError, Outcome};
-pub use record::{ChoiceRecord, Include, Integrity, TokenCounts, TraceRecord};
+pub use record::{ChoiceRecord, Include, Integrity, TokenCounts, TraceRecord, schema};
 pub use recorder::{ContentCoding, End, EventKind, Recorder, ReplyHead, is_cut};
 pub use reply::{Attempt, Reply, ReplyDigest, ReplyMeta};
 pub use session::{

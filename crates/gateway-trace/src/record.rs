@@ -4,6 +4,7 @@ use gateway_metadata::Identity;
 
 use crate::{Attempt, CallError, ClientInfo, Endpoint, Json, Outcome, SpanType};
 
+pub mod schema;
 mod snapshot;
 pub(crate) mod write;
 

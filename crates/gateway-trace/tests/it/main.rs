@@ -11,4 +11,5 @@ mod hostile;
 mod messages;
 mod outcomes;
 mod responses;
+mod schema;
 mod streams;

@@ -7,6 +7,8 @@ use gateway_trace::{
     record, summary,
 };
 
+use crate::schema;
+
 /// A captured reply, its chunk framing undone.
 pub(crate) struct Captured {
     pub(crate) status: u16,
@@ -204,9 +206,11 @@ pub(crate) fn value(json: &gateway_trace::Json) -> serde_json::Value {
     serde_json::from_str(json.as_str()).expect("JSON")
 }
 
-/// The record of both halves, whose summary must say the same, whoever has read the body.
+/// The record of both halves, which must fit the schema, and whose summary must say the same,
+/// whoever has read the body.
 pub(crate) fn checked_record(call: &Call, reply: &Reply) -> TraceRecord {
     let record = record(call, reply);
+    schema::check(&record);
     let short = summary(call, reply);
     let expected = Summary {
         trace_id: record.trace_id.clone(),
