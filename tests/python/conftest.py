@@ -1,15 +1,33 @@
-"""The real executable in front of the harness's vLLM, as processes of their own.
+"""The real executable in front of the harness's vLLM, as processes of their own, or in front of a
+provider in this process.
 
 `cargo xtask ci` says in GATEWAY_TEST_BINARY and GATEWAY_TEST_UPSTREAM which
 programs to start.
 """
 
-import json
 import os
 import subprocess
 import urllib.request
 
 import pytest
+
+pytest.register_assert_rewrite("record", "same")
+
+import record
+from provider import Provider
+
+ROUTES = """
+routes:
+  "claude-*":
+    upstream_url: {url}/v1
+    auth_header: x-api-key provider-key
+  "*":
+    upstream_url: {url}/v1
+    auth_header: Bearer provider-key
+"""
+
+# So that a retry by an SDK is a call of its own.
+ONE_ATTEMPT = "retry: {attempts: 1}\n"
 
 
 class Program:
@@ -25,9 +43,10 @@ class Program:
                 return
         raise RuntimeError(f"{command[0]} ended with {self.process.wait()}")
 
-    def get(self, path):
-        with urllib.request.urlopen(self.url + path) as reply:
-            return json.load(reply)
+    def get(self, path, **headers):
+        request = urllib.request.Request(self.url + path, headers=headers)
+        with urllib.request.urlopen(request) as reply:
+            return record.loads(reply.read())
 
     def stop(self):
         self.process.kill()
@@ -37,18 +56,23 @@ class Program:
 
 
 class Gateway(Program):
-    """The gateway in a folder of its own."""
+    """The gateway in a folder of its own. Every trace that a test leaves in it must be one."""
 
-    def __init__(self, folder, upstream, config=""):
+    def __init__(self, folder, config="", *flags, token="none"):
+        folder.mkdir(exist_ok=True)
         file = folder / "gateway.yaml"
         file.write_text(config)
+        self.token = token
         super().__init__(
             os.environ["GATEWAY_TEST_BINARY"],
             "--config", str(file),
             "--port", "0",
             "--db-path", str(folder / "gateway.db"),
-            "--worker", upstream.url,
+            *flags,
         )
+
+    def get(self, path):
+        return super().get(path, Authorization=f"Bearer {self.token}")
 
     def traces(self, session, query=""):
         return self.get(f"/sessions/{session}/traces{query}")
@@ -57,6 +81,37 @@ class Gateway(Program):
         traces = self.traces(session)
         assert len(traces) == 1, traces
         return traces[0]
+
+    def check_traces(self):
+        """Reads all traces as the reference's client would; returns how many there are."""
+        count, page = 0, "/traces?limit=500&include=timing"
+        cursor = ""
+        while cursor is not None:
+            feed = self.get(page + (f"&cursor={cursor}" if cursor else ""))
+            for trace in feed["traces"]:
+                record.check(trace)
+            count, cursor = count + len(feed["traces"]), feed["next_cursor"]
+        return count
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts gateways, and at the end holds all their traces against the record's types."""
+    started = []
+
+    def start(config="", *flags, **more):
+        program = Gateway(tmp_path / str(len(started)), config, *flags, **more)
+        started.append(program)
+        return program
+
+    yield start
+    try:
+        for program in started:
+            if program.process.poll() is None:
+                program.check_traces()
+    finally:
+        for program in started:
+            program.stop()
 
 
 @pytest.fixture
@@ -67,15 +122,26 @@ def upstream():
 
 
 @pytest.fixture
-def gateway(tmp_path, upstream):
-    program = Gateway(tmp_path, upstream)
-    yield program
-    program.stop()
+def provider():
+    server = Provider()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
-def guarded(tmp_path, upstream):
+def gateway(start, upstream):
+    """A gateway with the harness's vLLM as its worker."""
+    return start("", "--worker", upstream.url)
+
+
+@pytest.fixture
+def guarded(start, upstream):
     """A gateway that asks for a token."""
-    program = Gateway(tmp_path, upstream, "inbound_auth_token: the-token\n")
-    yield program
-    program.stop()
+    config = "inbound_auth_token: the-token\n"
+    return start(config, "--worker", upstream.url, token="the-token")
+
+
+@pytest.fixture
+def routed(start, provider):
+    """A gateway with routes to the provider."""
+    return start(ROUTES.format(url=provider.url) + ONE_ATTEMPT)
