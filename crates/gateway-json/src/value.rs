@@ -266,11 +266,11 @@ impl<'a> Key<'a> {
     #[must_use]
     pub fn is(self, name: &str) -> bool {
         let text = self.text();
-        // An escaped spelling is longer than what it stands for.
-        text == name
-            || (text.len() > name.len()
-                && text.contains('\\')
-                && unescape(text, LoneSurrogate::Refuse).is_some_and(|key| key == name))
+        if text.len() <= name.len() {
+            // An escaped spelling is longer than what it stands for.
+            return text == name && !text.contains('\\');
+        }
+        text.contains('\\') && unescape(text, LoneSurrogate::Refuse).is_some_and(|key| key == name)
     }
 
     /// The name unescaped, lone surrogates replaced by U+FFFD.

@@ -79,6 +79,21 @@ fn the_last_of_repeated_keys_counts() {
 }
 
 #[test]
+fn a_name_with_backslashes_is_not_an_escaped_spelling() {
+    let root = strict(r#"{"a\\\\b":1,"a\\b":2,"\\":3,"":4}"#);
+    for (name, expected) in [
+        (r"a\\\\b", None),
+        (r"a\\b", Some(1)),
+        (r"a\b", Some(2)),
+        (r"\\", None),
+        (r"\", Some(3)),
+        ("", Some(4)),
+    ] {
+        assert_eq!(root.get(name).and_then(Value::as_i64), expected, "{name}");
+    }
+}
+
+#[test]
 fn strings_are_unescaped() {
     let value = strict(r#""\u00e9\n\"\\\/\ud83d\ude00 é""#);
     assert_eq!(value.as_str().as_deref(), Some("é\n\"\\/😀 é"));
