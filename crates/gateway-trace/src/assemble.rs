@@ -10,6 +10,7 @@ mod calls;
 mod choices;
 mod fields;
 mod message;
+mod parts;
 mod response;
 
 pub(crate) use choices::ChoicesAssembler;

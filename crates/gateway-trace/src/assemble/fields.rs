@@ -6,6 +6,7 @@ use gateway_json::{Key, Value, quote};
 
 use super::Meter;
 use super::calls::Calls;
+use super::parts::Parts;
 
 /// So many members an object may have; more are hostile, and would make look-ups slow.
 const MAX_MEMBERS: usize = 1024;
@@ -17,12 +18,18 @@ pub(super) enum Rule {
     Once,
     /// The last piece counts.
     Last,
+    /// The last piece counts that says something: an empty string and a 0 do not.
+    Said,
+    /// No piece counts.
+    Never,
     /// Strings are joined, arrays too; of other pieces the last counts.
     Join,
     /// Arrays are joined; of other pieces the last counts.
     Items,
     /// Objects are merged member by member.
     Object(Scope),
+    /// Strings are joined, arrays part by part.
+    Parts,
     /// Tool calls are merged by index.
     Calls,
 }
@@ -43,32 +50,43 @@ pub(super) enum Scope {
     /// An object of a delta or a tool call that has a name or id, and text that comes in pieces;
     /// a content block too.
     Part,
+    /// A part of an array that comes in pieces.
+    Growing,
     /// An Anthropic message.
     Message,
-    /// A message's `usage`, of which each piece tells what has grown.
-    Usage,
+    /// An object of which each piece says anew what has changed, such as a message's `usage`.
+    Plain,
 }
 
 impl Scope {
     fn rule(self, name: &str) -> Rule {
         match (self, name) {
             (Self::Root, "prompt_token_ids" | "prompt_logprobs" | "prompt_text") => Rule::Once,
+            // Azure's first and last chunks, about its filters, leave these empty.
+            (Self::Root, "id" | "object" | "created" | "model") => Rule::Said,
+            // Noise that makes the chunks of a stream equally long.
+            (Self::Root, "obfuscation") => Rule::Never,
             (Self::Choice, "prompt_token_ids" | "prompt_logprobs") => Rule::Once,
             (Self::Choice, "token_ids" | "routing_matrices") => Rule::Items,
             (Self::Choice, "text") => Rule::Join,
             (Self::Choice, "message") => Rule::Object(Self::Delta),
             (Self::Choice, "logprobs") => Rule::Object(Self::Logprobs),
+            // Azure's, which is empty in chunks without text.
+            (Self::Choice, "content_filter_results") => Rule::Object(Self::Plain),
             (Self::Root | Self::Choice, _) => Rule::Last,
             (Self::Delta, "role") => Rule::Once,
             (Self::Delta, "tool_calls") => Rule::Calls,
+            (Self::Delta, "content" | "reasoning_details") => Rule::Parts,
             (Self::Delta, "audio" | "function_call") => Rule::Object(Self::Part),
             (Self::Call, "id" | "type") => Rule::Once,
             (Self::Call, "function" | "custom") => Rule::Object(Self::Part),
             (Self::Part, "id" | "type" | "name") => Rule::Once,
             (Self::Delta | Self::Call | Self::Part, _) => Rule::Join,
+            (Self::Growing, "text" | "summary") => Rule::Join,
+            (Self::Growing, "thinking") => Rule::Parts,
             (Self::Logprobs, _) => Rule::Items,
-            (Self::Message, "usage") => Rule::Object(Self::Usage),
-            (Self::Message | Self::Usage, _) => Rule::Last,
+            (Self::Message, "usage") => Rule::Object(Self::Plain),
+            (Self::Growing | Self::Message | Self::Plain, _) => Rule::Last,
         }
     }
 }
@@ -97,10 +115,25 @@ enum Content {
     /// The items of an array.
     Items(String),
     Object(Fields),
+    Parts(Parts),
     Calls(Calls),
 }
 
 impl Fields {
+    /// The members of a part of a content that is this escaped text.
+    pub(super) fn text_part(text: String) -> Self {
+        let field = |key: &str, content| Field {
+            key: key.into(),
+            rule: Scope::Growing.rule(&key[1..key.len() - 1]),
+            content,
+        };
+        let kind = field("\"type\"", Content::Raw("\"text\"".to_owned()));
+        let text = field("\"text\"", Content::Text(text));
+        Self {
+            fields: vec![kind, text],
+        }
+    }
+
     /// Merges the members of the next piece of an object.
     pub(super) fn merge(&mut self, piece: Value<'_>, scope: Scope, meter: &mut Meter) {
         for member in piece.members() {
@@ -168,14 +201,18 @@ impl Fields {
         self.fields.is_empty()
     }
 
-    /// The field of a key; a new one if there is none, and none if there are too many.
+    /// The field of a key; a new one if there is none, and none if there are too many or if it
+    /// never counts.
     fn at(&mut self, key: &str, scope: Scope, meter: &mut Meter) -> Option<&mut Field> {
         let position = match self.position(key) {
             Some(position) => position,
             None if self.fields.len() == MAX_MEMBERS => return None,
             None => {
-                meter.add_node(key);
                 let rule = scope.rule(&key[1..key.len() - 1]);
+                if rule == Rule::Never {
+                    return None;
+                }
+                meter.add_node(key);
                 self.fields.push(Field {
                     key: key.into(),
                     rule,
@@ -248,7 +285,18 @@ impl Field {
                 Content::Raw(raw) if raw != "\"\"" => {}
                 _ => content.set(value.text(), meter),
             },
-            Rule::Last => content.set(value.text(), meter),
+            Rule::Said if matches!(value.text(), "\"\"" | "0") => {
+                if matches!(content, Content::Null) {
+                    content.set(value.text(), meter);
+                }
+            }
+            Rule::Never => {}
+            Rule::Last | Rule::Said => content.set(value.text(), meter),
+            Rule::Parts if value.is_array() => content.join_parts(value, meter),
+            Rule::Parts if value.is_string() => match content {
+                Content::Parts(parts) => parts.merge_text(value, meter),
+                _ => content.join_text(value, meter),
+            },
             Rule::Join | Rule::Items if value.is_array() => content.join_items(value.text(), meter),
             Rule::Join if value.is_string() => content.join_text(value, meter),
             Rule::Join | Rule::Items => content.set_unless_joined(value.text(), meter),
@@ -268,7 +316,9 @@ impl Field {
                     calls.merge(value, meter);
                 }
             }
-            Rule::Object(_) | Rule::Calls => content.set_unless_joined(value.text(), meter),
+            Rule::Object(_) | Rule::Parts | Rule::Calls => {
+                content.set_unless_joined(value.text(), meter);
+            }
         }
     }
 }
@@ -287,6 +337,19 @@ impl Content {
                 meter.add(text.len());
                 *self = Self::Raw(text.to_owned());
             }
+        }
+    }
+
+    fn join_parts(&mut self, array: Value<'_>, meter: &mut Meter) {
+        if !matches!(self, Self::Parts(_)) {
+            let text = match self {
+                Self::Text(text) => std::mem::take(text),
+                _ => String::new(),
+            };
+            *self = Self::Parts(Parts::of_text(text));
+        }
+        if let Self::Parts(parts) = self {
+            parts.merge(array, meter);
         }
     }
 
@@ -344,6 +407,7 @@ impl Content {
                 }
                 out.push('}');
             }
+            Self::Parts(parts) => parts.write(out),
             Self::Calls(calls) => calls.write(out),
         }
     }

@@ -182,17 +182,16 @@ fn drop_echoed(choice: &mut ChoiceRecord, prompt: usize) {
 /// One log probability for each token; a gap where the upstream left one null or gave what is no
 /// number. None where there are none at all.
 fn logprobs(logprobs: Value<'_>) -> Option<Vec<Option<f64>>> {
-    let entries = |key: &str| {
-        logprobs
-            .get(key)
-            .filter(|entries| entries.elements().next().is_some())
-    };
-    if let Some(entries) = entries("content").or_else(|| entries("refusal")) {
-        let one = |entry: Value<'_>| entry.get("logprob").and_then(Value::as_f64);
-        return Some(entries.elements().map(one).collect());
+    let of_chat = |key| logprobs.get(key).into_iter().flat_map(Value::elements);
+    let mut all: Vec<_> = of_chat("content")
+        .chain(of_chat("refusal"))
+        .map(|entry| entry.get("logprob").and_then(Value::as_f64))
+        .collect();
+    if all.is_empty() {
+        let entries = logprobs.get("token_logprobs")?;
+        all.extend(entries.elements().map(Value::as_f64));
     }
-    let entries = entries("token_logprobs")?;
-    Some(entries.elements().map(Value::as_f64).collect())
+    (!all.is_empty()).then_some(all)
 }
 
 /// An array of integers; none if there is no array, or if it holds anything else.
@@ -226,12 +225,17 @@ pub(super) fn token_counts(root: Value<'_>) -> TokenCounts {
         return TokenCounts::default();
     };
     let count = |object: Option<Value<'_>>, key: &str| object?.get(key)?.as_integral();
+    let own = |key: &str| count(Some(usage), key);
     let detail = |of: &str, key: &str| count(usage.get(of), key);
     TokenCounts {
-        prompt: count(Some(usage), "prompt_tokens"),
-        completion: count(Some(usage), "completion_tokens"),
-        cached: detail("prompt_tokens_details", "cached_tokens"),
-        reasoning: detail("completion_tokens_details", "reasoning_tokens"),
+        prompt: own("prompt_tokens"),
+        completion: own("completion_tokens"),
+        // Moonshot's and DeepSeek's own members stand in the usage itself, SGLang's below too.
+        cached: detail("prompt_tokens_details", "cached_tokens")
+            .or_else(|| own("cached_tokens"))
+            .or_else(|| own("prompt_cache_hit_tokens")),
+        reasoning: detail("completion_tokens_details", "reasoning_tokens")
+            .or_else(|| own("reasoning_tokens")),
     }
 }
 

@@ -98,11 +98,139 @@ fn other_members_keep_their_last_value_and_arrays_grow() {
     );
     check_message(
         &[
-            r#"{"content":[{"type":"thinking"}]}"#,
-            r#"{"content":"then text"}"#,
+            r#"{"later":[{"type":"text","text":"a"}]}"#,
+            r#"{"later":"b"}"#,
         ],
-        &json!({"role": "assistant", "content": [{"type": "thinking"}, "then text"]}),
+        &json!({"role": "assistant", "content": null, "later": [{"type": "text", "text": "a"}, "b"]}),
     );
+}
+
+#[test]
+fn content_in_parts_grows_part_by_part() {
+    let think = |text| json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]});
+    let text = |text| json!({"type": "text", "text": text});
+    for (deltas, content) in [
+        // Thinking in pieces, then text as strings, then more parts.
+        (
+            &[
+                r#"{"role":"assistant","content":""}"#,
+                r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"a\ud83d"}]}]}"#,
+                r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"\ude00"}]}]}"#,
+                r#"{"content":"b"}"#,
+                r#"{"content":""}"#,
+                r#"{"content":"c"}"#,
+                r#"{"content":[{"type":"text","text":"d"},{"type":"thinking","thinking":"e"}]}"#,
+                r#"{"content":[{"type":"thinking","thinking":"f"}]}"#,
+            ][..],
+            json!([think("a😀"), text("bcd"), {"type": "thinking", "thinking": "ef"}]),
+        ),
+        // Strings first; parts that are whole, or no parts at all.
+        (
+            &[
+                r#"{"content":"a"}"#,
+                r#"{"content":[]}"#,
+                r#"{"content":[{"type":"image_url","image_url":"x"},{"type":"image_url","image_url":"y"}]}"#,
+                r#"{"content":[5,null,{"type":null,"text":"p"},{"text":"q"}]}"#,
+                r#"{"content":7}"#,
+                r#"{"content":"b"}"#,
+            ],
+            json!([
+                text("a"),
+                {"type": "image_url", "image_url": "x"}, {"type": "image_url", "image_url": "y"},
+                5, null, {"type": null, "text": "p"}, {"text": "q"},
+                text("b"),
+            ]),
+        ),
+        (&[r#"{"content":[]}"#], json!([])),
+    ] {
+        check_message(deltas, &json!({"role": "assistant", "content": content}));
+    }
+}
+
+#[test]
+fn reasoning_details_grow_as_long_as_type_and_index_stay() {
+    check_message(
+        &[
+            r#"{"reasoning_details":[{"type":"reasoning.text","text":"a","signature":null,"index":0}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.text","text":"b","format":"f","index":0},{"type":"reasoning.text","text":"c","index":1}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.text","signature":"s","index":1}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"x","index":1}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.encrypted","data":"y","index":1}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.summary","summary":"d"}]}"#,
+            r#"{"reasoning_details":[{"type":"reasoning.summary","summary":"e","index":null}]}"#,
+        ],
+        &json!({"role": "assistant", "content": null, "reasoning_details": [
+            {"type": "reasoning.text", "text": "ab", "signature": null, "format": "f", "index": 0},
+            {"type": "reasoning.text", "text": "c", "signature": "s", "index": 1},
+            {"type": "reasoning.encrypted", "data": "x", "index": 1},
+            {"type": "reasoning.encrypted", "data": "y", "index": 1},
+            {"type": "reasoning.summary", "summary": "de", "index": null},
+        ]}),
+    );
+}
+
+#[test]
+fn noise_is_left_out_and_what_says_nothing_replaces_nothing() {
+    let record = chat_stream(&[
+        r#"{"id":"","created":0,"model":"","object":"","choices":[],"prompt_filter_results":[1]}"#,
+        r#"{"id":"x","created":7,"model":"m","object":"chat.completion.chunk","obfuscation":"q","choices":[{"index":0,"delta":{"content":"a"},"content_filter_results":{"hate":1,"sexual":1}}]}"#,
+        r#"{"id":"x","created":7,"model":"m","object":"chat.completion.chunk","obfuscation":"","choices":[{"index":0,"delta":{},"finish_reason":"stop","content_filter_results":{"hate":2}}]}"#,
+        r#"{"id":"","created":0,"model":"","object":"","choices":[{"index":0,"content_filter_results":{}}]}"#,
+        "[DONE]",
+    ]);
+    assert_eq!(
+        record.assembled_response.unwrap().as_str(),
+        r#"{"id":"x","created":7,"model":"m","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"a"},"content_filter_results":{"hate":2,"sexual":1},"finish_reason":"stop"}],"prompt_filter_results":[1]}"#
+    );
+}
+
+#[test]
+fn tokens_are_counted_where_upstreams_count_them() {
+    for (usage, cached, reasoning) in [
+        ("{}", None, None),
+        (
+            r#"{"prompt_tokens_details":null,"completion_tokens_details":[]}"#,
+            None,
+            None,
+        ),
+        (
+            r#"{"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":4}}"#,
+            Some(3),
+            Some(4),
+        ),
+        (
+            r#"{"prompt_cache_hit_tokens":5,"reasoning_tokens":6}"#,
+            Some(5),
+            Some(6),
+        ),
+        (
+            r#"{"cached_tokens":7,"prompt_tokens_details":{"cached_tokens":null}}"#,
+            Some(7),
+            None,
+        ),
+        (
+            r#"{"prompt_tokens_details":{"cached_tokens":1},"prompt_cache_hit_tokens":2}"#,
+            Some(1),
+            None,
+        ),
+    ] {
+        let body = format!(r#"{{"choices":[{{"message":{{}}}}],"usage":{usage}}}"#);
+        let counts = chat_whole(&body).token_counts;
+        assert_eq!(
+            (counts.cached, counts.reasoning),
+            (cached, reasoning),
+            "{usage}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_has_logprobs_of_its_own() {
+    let record = chat_whole(
+        r#"{"choices":[{"message":{"refusal":"No"},"token_ids":[1,2],"logprobs":{"content":[{"logprob":-1}],"refusal":[{"logprob":-2}]}}]}"#,
+    );
+    assert_eq!(record.logprobs.as_deref(), Some(&[-1.0, -2.0][..]));
+    assert_eq!(record.integrity.logprobs_match_ids, Some(true));
 }
 
 #[test]
