@@ -58,13 +58,16 @@ pub(crate) fn tells_of_loss(note: &str) -> bool {
     losses.iter().any(|loss| note.starts_with(loss))
 }
 
+/// So many notes are kept; more are hostile, and say nothing new.
+const MAX_NOTES: usize = 64;
+
 /// Notes in the order in which they were first made, each once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Notes(Vec<String>);
 
 impl Notes {
     pub(crate) fn add(&mut self, note: &str) {
-        if !self.has(note) {
+        if self.0.len() < MAX_NOTES && !self.has(note) {
             self.0.push(note.to_owned());
         }
     }

@@ -11,6 +11,9 @@ use super::fields::{Fields, Scope, comma};
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: BTreeMap<i64, Fields>,
+    /// The index of the call with an id (a string literal), so that finding it costs the same
+    /// however many there are.
+    by_id: BTreeMap<Box<str>, i64>,
     /// The index of the piece before.
     latest: i64,
 }
@@ -23,11 +26,21 @@ impl Calls {
             if !call.is_object() {
                 continue;
             }
-            let index = match call.get("index").and_then(Value::as_integral) {
-                Some(index) => index,
-                None => self.index_without_one(call, position, alone),
-            };
+            let (mut index, mut id) = (None, None);
+            for member in call.members() {
+                if member.key.is("index") {
+                    index = member.value.as_integral();
+                } else if member.key.is("id") {
+                    id = Some(member.value.text());
+                }
+            }
+            let id = id.filter(|id| id.starts_with('"') && *id != "\"\"");
+            let index = index.unwrap_or_else(|| self.index_without_one(id, position, alone));
             self.latest = index;
+            if let Some(id) = id.filter(|id| !self.by_id.contains_key(*id)) {
+                meter.add_node(id);
+                self.by_id.insert(id.into(), index);
+            }
             let fields = self.calls.entry(index).or_insert_with(|| {
                 meter.add_node("");
                 Fields::default()
@@ -41,32 +54,23 @@ impl Calls {
     /// An entry without an index is the one at its position. Servers that leave the index out send
     /// one call after the other, though: an id of its own says that a call is another one, and a
     /// piece that comes alone and without an id goes on with the latest.
-    fn index_without_one(&self, call: Value<'_>, position: usize, alone: bool) -> i64 {
+    fn index_without_one(&self, id: Option<&str>, position: usize, alone: bool) -> i64 {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        let Some(id) = call
-            .get("id")
-            .filter(|id| id.is_string() && id.text() != "\"\"")
-        else {
+        let Some(id) = id else {
             return if alone { self.latest } else { position };
         };
         let may_be = |fields: &Fields| {
             fields
                 .raw("id")
-                .is_none_or(|own| own == id.text() || own == "\"\"")
+                .is_none_or(|own| own == id || own == "\"\"")
         };
         if self.calls.get(&position).is_none_or(may_be) {
             return position;
         }
-        let same = self
-            .calls
-            .iter()
-            .find(|(_, fields)| fields.raw("id") == Some(id.text()));
-        match same {
-            Some((index, _)) => *index,
-            None => self
-                .calls
-                .last_key_value()
-                .map_or(position, |(last, _)| last.saturating_add(1)),
+        match (self.by_id.get(id), self.calls.last_key_value()) {
+            (Some(index), _) => *index,
+            (None, Some((last, _))) => last.saturating_add(1),
+            (None, None) => position,
         }
     }
 
