@@ -2,7 +2,7 @@
 
 use gateway_trace::{Call, End, Outcome, Reply, TraceRecord, summary};
 
-use crate::replay::{captured, captured_call, events, replay, reply};
+use crate::replay::{captured, captured_call, check_every_split, replay, reply};
 
 const CAPTURES: [&str; 14] = [
     "01-chat-logprobs-ids",
@@ -33,36 +33,10 @@ fn what_becomes_of_each() {
     }
 }
 
-/// A recorder is given a stream's events, and a record is a pure function of call and reply: a
-/// split that gives the same events gives the same record. Every split of a stream is tried for its
-/// events, and some are replayed to the record as well.
 #[test]
 fn every_split_gives_the_same_record() {
     for name in CAPTURES {
-        let captured = captured(name);
-        let body = &captured.body;
-        let call = captured_call(name);
-        let whole = replay(&call, &captured, &[body]);
-        let whole_events = events(&[body]).0;
-        for at in 0..=body.len() {
-            let split = [&body[..at], &body[at..]];
-            if captured.streamed {
-                assert_eq!(events(&split).0, whole_events, "{name} split at {at}");
-            }
-            if at % if captured.streamed { 97 } else { 7 } == 0 {
-                assert_eq!(
-                    replay(&call, &captured, &split),
-                    whole,
-                    "{name} split at {at}"
-                );
-            }
-        }
-        let bytes: Vec<_> = body.chunks(1).collect();
-        assert_eq!(
-            replay(&call, &captured, &bytes),
-            whole,
-            "{name} byte by byte"
-        );
+        check_every_split(name, &captured_call(name), &captured(name));
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gateway_trace::{End, Endpoint, Outcome, Recorder, ReplyHead, TraceRecord, record};
 use serde_json::{Value, json};
 
-use crate::replay::{call, chat_stream, chat_whole, whole};
+use crate::replay::{call, chat_stream, chat_whole, checked_record, reply, whole};
 
 /// What the reference's strict client demands of every trace, and that its JSON is JSON.
 #[track_caller]
@@ -57,6 +57,11 @@ pub(crate) fn check_types(record: &TraceRecord) -> Value {
         all["finish_reason"].is_null() || all["finish_reason"].is_string(),
         "{json}"
     );
+    for choice in all["choices"].as_array().into_iter().flatten() {
+        assert!(choice["message"].is_object(), "{json}");
+        assert!(array_of(&choice["token_ids"], Value::is_i64), "{json}");
+    }
+    assert!(record.snapshot().starts_with("{\n  \"trace_id\""), "{json}");
     all
 }
 
@@ -327,6 +332,105 @@ fn memory_is_bounded_and_the_record_says_so() {
     }
 }
 
+/// The events of a good stream, before and after what should not be there.
+const BEFORE: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"}}]}\n\n";
+const AFTER: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+fn chat_bytes(body: &str, end: End) -> TraceRecord {
+    let head = ReplyHead {
+        status: 200,
+        streamed: true,
+        request_id: None,
+    };
+    let reply = reply(Endpoint::ChatCompletions, head, &[body.as_bytes()], end);
+    checked_record(&call(Endpoint::ChatCompletions, "{}"), &reply)
+}
+
+#[test]
+fn lines_over_16_mib_are_passed_over_and_noted() {
+    let long = "x".repeat((16 << 20) + 1);
+    for line in [
+        format!("data: {long}\n\n"),
+        format!(": {long}\n\n"),
+        format!("data: {{\ndata: \"{long}\"\n\n"),
+        format!("{long}\r\r"),
+    ] {
+        let record = chat_bytes(&format!("{BEFORE}{line}{AFTER}"), End::Eof);
+        assert_eq!(record.outcome, Outcome::Completed);
+        assert_eq!(
+            record.response_message.as_str(),
+            r#"{"role":"assistant","content":"a"}"#
+        );
+        assert_eq!(
+            record.integrity.notes,
+            ["an event of the stream was too long to be read"]
+        );
+    }
+    // Of a whole reply so much is kept as the recorder may keep.
+    let body = format!("{{\"choices\":[{{\"message\":{{\"content\":\"{long}\"}}}}]}}");
+    let record = chat_whole(&body);
+    assert_eq!(record.outcome, Outcome::Completed);
+    let all = check_types(&record);
+    let kept = all["raw_response"]["_body"].as_str().expect("a text");
+    assert!(kept.len() == 64 << 10 && body.starts_with(kept));
+    assert!(
+        record
+            .integrity
+            .notes
+            .iter()
+            .any(|note| note.contains("max_record_bytes"))
+    );
+}
+
+#[test]
+fn what_comes_after_the_end_mark_is_not_recorded() {
+    let good = chat_bytes(&format!("{BEFORE}{AFTER}"), End::Eof);
+    assert_eq!(good.outcome, Outcome::Completed);
+    for after in [
+        BEFORE,
+        AFTER,
+        "data: [DONE]\n\n",
+        "data: {\"error\":{\"message\":\"late\"}}\n\n",
+        "event: error\ndata: late\n\n",
+        "data: nonsense\n\n",
+        "data: {\"usage\":{\"prompt_tokens\":1}}",
+        "<html>",
+        "\u{0}\r\r\n",
+    ] {
+        for end in [
+            End::Eof,
+            End::CloseDelimited,
+            End::Broken,
+            End::ClientGone,
+            End::Interrupted,
+        ] {
+            let record = chat_bytes(&format!("{BEFORE}{AFTER}{after}"), end);
+            assert_eq!(record, good, "{after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_something_else_is_no_reply() {
+    for body in [
+        "<html>\n<body>502 Bad Gateway</body>\n</html>\n",
+        "",
+        "\n\n",
+        ": nothing\n\n",
+        "{\"choices\":[{\"message\":{}}]}",
+        "data\n\n",
+        "data: [1]\n\ndata: \"x\"\n\ndata: {\"choices\":{}}\n\n",
+    ] {
+        for end in [End::Eof, End::CloseDelimited, End::Broken] {
+            let record = chat_bytes(body, end);
+            assert_eq!(record.outcome, Outcome::Truncated, "{body:?}");
+            assert_eq!(record.response_message.as_str(), "{}");
+            check_types(&record);
+        }
+    }
+}
+
 #[test]
 fn many_distinct_members_cost_no_more_than_others() {
     let mut recorder = Recorder::new(Endpoint::ChatCompletions, 8 << 20);
@@ -346,4 +450,42 @@ fn many_distinct_members_cost_no_more_than_others() {
     }
     let reply = recorder.finish(End::Broken, 1.0);
     check_types(&record(&call(Endpoint::ChatCompletions, "{}"), &reply));
+}
+
+/// What is the same for each choice is not multiplied without end, nor said of each of them.
+#[test]
+fn many_choices_of_a_long_prompt_make_no_endless_record() {
+    let ids = vec!["7"; 100_000].join(",");
+    let choice = r#"{"message":{},"token_ids":[1],"logprobs":{"content":[null,null]}}"#;
+    let choices = vec![choice; 10_000].join(",");
+    let record = chat_whole(&format!(
+        r#"{{"prompt_token_ids":[{ids}],"choices":[{choices}]}}"#
+    ));
+    assert_eq!(record.prompt_token_ids.len(), 100_000);
+    let all = record.choices.as_deref().expect("choices");
+    assert_eq!(all.len(), 10_000);
+    let with = |choice: &&gateway_trace::ChoiceRecord| choice.prompt_token_ids.is_some();
+    assert_eq!(all.iter().filter(with).count(), 83);
+    assert_eq!(record.integrity.notes.len(), 64);
+}
+
+/// What that costs is counted: see `docs/benchmarks.md`.
+#[test]
+fn many_tool_calls_without_an_index_are_found_by_their_ids() {
+    let call = |n| {
+        format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{"id":"c{n}","function":{{"arguments":"1"}}}}]}}}}]}}"#
+        )
+    };
+    let mut events: Vec<_> = (0..1000).chain([999, 0]).map(call).collect();
+    events.push("[DONE]".to_owned());
+    let events: Vec<_> = events.iter().map(String::as_str).collect();
+    let message = crate::replay::value(&chat_stream(&events).response_message);
+    let calls = message["tool_calls"].as_array().expect("calls");
+    assert_eq!(calls.len(), 1000);
+    let arguments = |n: usize| &calls[n]["function"]["arguments"];
+    assert_eq!(
+        (arguments(0), arguments(1), arguments(999)),
+        (&json!("11"), &json!("1"), &json!("11"))
+    );
 }

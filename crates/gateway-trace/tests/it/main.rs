@@ -5,10 +5,13 @@ mod session;
 
 mod captures;
 mod embeddings;
+mod fidelity;
+mod fixtures;
 mod forms;
 mod generated;
 mod hostile;
 mod messages;
+mod mutated;
 mod outcomes;
 mod responses;
 mod schema;

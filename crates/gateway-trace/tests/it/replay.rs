@@ -1,15 +1,20 @@
 //! Replays recorded exchanges.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use bytes::Bytes;
-use gateway_sse::Decoder;
+use gateway_sse::{Decoder, Event};
 use gateway_trace::{
     Call, CallMeta, End, Endpoint, Identity, Recorder, Reply, ReplyHead, Summary, TraceRecord,
     record, summary,
 };
+use serde_json::Value;
 
 use crate::schema;
 
 /// A captured reply, its chunk framing undone.
+#[derive(Debug, Clone)]
 pub(crate) struct Captured {
     pub(crate) status: u16,
     pub(crate) streamed: bool,
@@ -24,6 +29,57 @@ impl Captured {
             request_id: None,
         }
     }
+}
+
+/// The folders with replies of each endpoint: in each, `<name>.json` is a whole reply, `<name>.sse`
+/// the same one streamed, and `<name>.request.json` what was asked.
+pub(crate) const FOLDERS: [(&str, Endpoint); 5] = [
+    ("chat", Endpoint::ChatCompletions),
+    ("completions", Endpoint::Completions),
+    ("messages", Endpoint::Messages),
+    ("responses", Endpoint::Responses),
+    ("embeddings", Endpoint::Embeddings),
+];
+
+/// The files below `tests/fixtures/<folder>`, by name.
+pub(crate) fn fixtures(folder: &str) -> BTreeMap<String, Bytes> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(folder);
+    let entries = std::fs::read_dir(path).expect("a folder of fixtures");
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.expect("an entry of a folder");
+        let name = entry.file_name().into_string().expect("a name in UTF-8");
+        (name, std::fs::read(entry.path()).expect("a file").into())
+    };
+    entries.map(read).collect()
+}
+
+/// That every way to cut a reply in two, and byte by byte, gives the same record.
+///
+/// A recorder is given a stream's events, and a record is a pure function of call and reply: a
+/// split that gives the same events gives the same record. Every split of a stream is tried for its
+/// events, and some are replayed to the record as well.
+#[track_caller]
+pub(crate) fn check_every_split(name: &str, call: &Call, captured: &Captured) {
+    let body = &captured.body;
+    let whole = replay(call, captured, &[body]);
+    let whole_events = events(&[body]).0;
+    for at in 0..=body.len() {
+        let split = [&body[..at], &body[at..]];
+        if captured.streamed {
+            assert_eq!(events(&split).0, whole_events, "{name} split at {at}");
+        }
+        if at % if captured.streamed { 97 } else { 7 } == 0 {
+            assert_eq!(
+                replay(call, captured, &split),
+                whole,
+                "{name} split at {at}"
+            );
+        }
+    }
+    let bytes: Vec<_> = body.chunks(1).collect();
+    assert_eq!(replay(call, captured, &bytes), whole, "{name} byte by byte");
 }
 
 /// Reads `tests/fixtures/captures/<name>.reply.http`.
@@ -88,10 +144,18 @@ pub(crate) fn reply(endpoint: Endpoint, head: ReplyHead, chunks: &[&[u8]], end: 
     let streamed = head.streamed;
     recorder.start(head, 3.0);
     if streamed {
-        let (events, rest) = events(chunks);
-        for (name, data) in events.into_iter().chain(rest.map(|rest| (None, rest))) {
-            recorder.event(name.as_deref(), &data, 7.5);
+        let mut take = |event: Event| match &event.data {
+            _ if event.unread => recorder.push(event.raw, 7.5),
+            Some(data) => {
+                recorder.event(event.name.as_deref(), data, 7.5);
+            }
+            None => {}
+        };
+        let mut decoder = Decoder::new();
+        for chunk in chunks {
+            decoder.push(Bytes::copy_from_slice(chunk), &mut take);
         }
+        decoder.finish().into_iter().for_each(take);
     } else {
         for chunk in chunks {
             recorder.push(Bytes::copy_from_slice(chunk), 7.5);
@@ -202,8 +266,38 @@ pub(crate) fn whole(
 }
 
 /// The value of a record's JSON, for comparisons.
-pub(crate) fn value(json: &gateway_trace::Json) -> serde_json::Value {
+pub(crate) fn value(json: &gateway_trace::Json) -> Value {
     serde_json::from_str(json.as_str()).expect("JSON")
+}
+
+/// Takes out, at any depth, members that say nothing: a whole reply spells out that it has no
+/// refusal (`null`) and no annotations (`[]`), a stream does not mention them.
+fn without_nothing(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.values_mut().for_each(without_nothing);
+            members.retain(|_, value| !value.is_null() && *value != Value::Array(Vec::new()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nothing),
+        _ => {}
+    }
+}
+
+/// All that a record tells, with the whole reply under one name.
+pub(crate) fn told(record: &TraceRecord) -> Value {
+    let mut all: Value = serde_json::from_str(&record.to_json()).expect("a record is JSON");
+    for name in ["raw_response", "assembled_response"] {
+        let reply = all.as_object_mut().and_then(|all| all.remove(name));
+        if let Some(mut reply) = reply.filter(|reply| !reply.is_null()) {
+            without_nothing(&mut reply);
+            all["reply"] = reply;
+        }
+    }
+    without_nothing(&mut all["response_message"]);
+    for choice in all["choices"].as_array_mut().into_iter().flatten() {
+        without_nothing(&mut choice["message"]);
+    }
+    all
 }
 
 /// The record of both halves, which must fit the schema, and whose summary must say the same,
