@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{cargo, layers, succeed, target_folder};
+use crate::{cargo, fuzz, layers, succeed, target_folder};
 
 /// What to leave out.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,6 +57,13 @@ pub(crate) fn run(workspace: &Path, ci: &Ci) -> Result<(), String> {
     })?;
     step("doc tests", || {
         succeed(&mut cargo(&["test", "--workspace", "--doc"]))
+    })?;
+    step("fuzz, short", || {
+        let fuzz = fuzz::Fuzz {
+            seconds: 2,
+            targets: Vec::new(),
+        };
+        fuzz::run(workspace, &fuzz)
     })?;
     step("docs", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);

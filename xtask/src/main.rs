@@ -6,6 +6,7 @@
 //! | `layers` | the crates know only what they may |
 //! | `schema` | writes the pages that are made from the code |
 //! | `soak` | the crash tests, longer |
+//! | `fuzz` | the fuzz targets, which need a C++ compiler |
 //! | `bench` | what a call costs, beside what it costs others |
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod fuzz;
 mod layers;
 mod schema;
 mod soak;
@@ -37,6 +39,8 @@ enum Task {
     Schema,
     /// Runs the crash tests longer than `ci` does.
     Soak(soak::Soak),
+    /// Runs the fuzz targets.
+    Fuzz(fuzz::Fuzz),
     /// Measures what a call costs.
     Bench(bench::Bench),
     /// A process of the bench.
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Task::Layers => layers::run(workspace()),
         Task::Schema => schema::run(workspace()),
         Task::Soak(soak) => soak::run(workspace(), &soak),
+        Task::Fuzz(fuzz) => fuzz::run(workspace(), &fuzz),
         Task::Bench(bench) => bench::run(workspace(), &bench),
         Task::Part(part) => bench::part(part),
     };

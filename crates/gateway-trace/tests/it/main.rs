@@ -8,6 +8,7 @@ mod embeddings;
 mod fidelity;
 mod fixtures;
 mod forms;
+mod fuzz;
 mod generated;
 mod hostile;
 mod messages;
