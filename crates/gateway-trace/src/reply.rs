@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{CallError, DecodeError, Json, Outcome, framing};
+use crate::{CallError, DecodeError, Json, Outcome, TokenCounts, framing};
 
 /// What became of a call.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -90,7 +90,7 @@ pub struct Attempt {
     pub ms: f64,
 }
 
-/// What the columns of a trace need of a reply's body.
+/// What the columns of a trace, and the metrics, need of a reply's body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplyDigest {
     /// The model that the upstream named.
@@ -99,6 +99,19 @@ pub struct ReplyDigest {
     /// Why choice 0 ended, in OpenAI's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
+    /// The tokens of the prompt that the upstream counted, cached ones included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<i64>,
+    /// The tokens of the completion that it counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<i64>,
+}
+
+impl ReplyDigest {
+    pub(crate) fn count(&mut self, counts: TokenCounts) {
+        self.prompt_tokens = counts.prompt;
+        self.completion_tokens = counts.completion;
+    }
 }
 
 impl Reply {

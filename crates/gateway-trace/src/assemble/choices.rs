@@ -6,7 +6,7 @@ use gateway_json::{Dialect, Value, parse};
 
 use super::Meter;
 use super::fields::{Fields, Scope, write_message};
-use crate::dialect::choices::Shape;
+use crate::dialect::choices::{Shape, usage_counts};
 use crate::dialect::{Assembler, Step};
 use crate::notes::{self, Notes};
 use crate::{ReplyDigest, error_body};
@@ -176,12 +176,17 @@ impl Assembler for ChoicesAssembler {
 
     fn digest(&self) -> ReplyDigest {
         let first = self.choices.first_key_value().map(|(_, choice)| choice);
-        ReplyDigest {
+        let mut digest = ReplyDigest {
             model: self.root.raw("model").and_then(string),
             finish_reason: first
                 .and_then(|choice| choice.raw("finish_reason"))
                 .and_then(string),
+            ..ReplyDigest::default()
+        };
+        if let Some(usage) = self.root.raw("usage") {
+            digest.count(usage_counts(Value::of_valid(usage)));
         }
+        digest
     }
 
     fn notes(&self) -> &Notes {

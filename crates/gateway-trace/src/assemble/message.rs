@@ -6,7 +6,7 @@ use gateway_json::{Member, Value};
 
 use super::fields::{Fields, Scope, comma};
 use super::{Meter, has_room, is_json};
-use crate::dialect::messages::{UNREADABLE, finish_reason};
+use crate::dialect::messages::{UNREADABLE, finish_reason, token_counts};
 use crate::dialect::{Assembler, Step, string};
 use crate::notes::{self, Notes};
 use crate::{ReplyDigest, error_body};
@@ -264,10 +264,18 @@ impl Assembler for MessageAssembler {
 
     fn digest(&self) -> ReplyDigest {
         let read = |name: &str| self.message.raw(name).map(Value::of_valid);
-        ReplyDigest {
+        let mut digest = ReplyDigest {
             model: read("model").and_then(string),
             finish_reason: read("stop_reason").and_then(finish_reason),
+            ..ReplyDigest::default()
+        };
+        if let Some(usage) = self.message.object("usage") {
+            let mut text = String::from("{");
+            usage.write_with(&mut text, |out, _, value| value(out));
+            text.push('}');
+            digest.count(token_counts(Value::of_valid(&text)));
         }
+        digest
     }
 
     fn notes(&self) -> &Notes {

@@ -70,6 +70,7 @@ pub(crate) fn glance(shape: Shape, root: Value<'_>) -> Glance {
         match &*key {
             "model" => glance.digest.model = string(member.value),
             "choices" => choices = Some(member.value),
+            "usage" => glance.digest.count(usage_counts(member.value)),
             _ => {}
         }
     }
@@ -219,11 +220,13 @@ fn routing_matrices(choice: Value<'_>) -> Option<Vec<String>> {
     string(experts).map(|experts| vec![experts])
 }
 
-/// What `usage` counts.
+/// What the `usage` of a reply counts.
 pub(super) fn token_counts(root: Value<'_>) -> TokenCounts {
-    let Some(usage) = root.get("usage") else {
-        return TokenCounts::default();
-    };
+    root.get("usage").map(usage_counts).unwrap_or_default()
+}
+
+/// What a `usage` counts.
+pub(crate) fn usage_counts(usage: Value<'_>) -> TokenCounts {
     let count = |object: Option<Value<'_>>, key: &str| object?.get(key)?.as_integral();
     let own = |key: &str| count(Some(usage), key);
     let detail = |of: &str, key: &str| count(usage.get(of), key);

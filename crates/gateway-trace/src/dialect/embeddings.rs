@@ -21,7 +21,9 @@ impl Dialect for Embeddings {
     }
 
     fn glance(&self, root: Value<'_>) -> Glance {
-        glance_for_array(root, "data", "the reply has no array of data")
+        let mut glance = glance_for_array(root, "data", "the reply has no array of data");
+        glance.digest.count(token_counts(root));
+        glance
     }
 
     fn read_reply(&self, root: Value<'_>, _: &RequestParts, _: &mut Notes) -> ReplyParts {

@@ -33,6 +33,9 @@ impl Dialect for Messages {
         if glance.unreadable.is_none() {
             glance.digest.finish_reason = root.get("stop_reason").and_then(finish_reason);
         }
+        if let Some(usage) = root.get("usage") {
+            glance.digest.count(token_counts(usage));
+        }
         glance
     }
 
@@ -92,7 +95,7 @@ fn message(content: Value<'_>, notes: &mut Notes) -> Json {
 
 /// Anthropic counts the tokens that were read from a cache, or written to one, apart from the rest
 /// of the prompt.
-fn token_counts(usage: Value<'_>) -> TokenCounts {
+pub(crate) fn token_counts(usage: Value<'_>) -> TokenCounts {
     let count = |key: &str| usage.get(key).and_then(Value::as_integral);
     let cached = count("cache_read_input_tokens");
     let written = count("cache_creation_input_tokens");

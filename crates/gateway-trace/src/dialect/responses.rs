@@ -71,6 +71,7 @@ pub(crate) fn glance(root: Value<'_>) -> Glance {
             "status" => status = string(member.value),
             "incomplete_details" => details = Some(member.value),
             "output" => output = Some(member.value),
+            "usage" => glance.digest.count(usage_counts(member.value)),
             _ => {}
         }
     }
@@ -143,9 +144,10 @@ fn logprobs(output: Value<'_>) -> Option<Vec<Option<f64>>> {
 }
 
 fn token_counts(root: Value<'_>) -> TokenCounts {
-    let Some(usage) = root.get("usage") else {
-        return TokenCounts::default();
-    };
+    root.get("usage").map(usage_counts).unwrap_or_default()
+}
+
+fn usage_counts(usage: Value<'_>) -> TokenCounts {
     let count = |key: &str| usage.get(key)?.as_integral();
     let detail = |of: &str, key: &str| usage.get(of)?.get(key)?.as_integral();
     TokenCounts {
