@@ -267,6 +267,7 @@ impl Journal {
             busy_for: state.busy_since.map(|since| since.elapsed()),
             given_up: state.given_up,
             syncs: state.syncs,
+            sync_time: Duration::from_nanos(self.shared.sync_nanos.load(Ordering::Relaxed)),
         }
     }
 

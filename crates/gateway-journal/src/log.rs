@@ -15,6 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use crate::disk::Disk;
 use crate::format::{ENTRIES_AT, ENTRY_HEAD, EntryHead, Header, entry_size, page_up, slot_offset};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) synced: AtomicU64,
     /// Bytes from the oldest kept entry to the newest.
     pub(crate) used: AtomicU64,
+    /// How long syncs of entries have taken, all in all.
+    pub(crate) sync_nanos: AtomicU64,
     /// The journal is closing: no spare is needed any more.
     pub(crate) stop: AtomicBool,
 }
@@ -48,6 +51,7 @@ impl Shared {
             layout: Mutex::new(layout),
             written: AtomicU64::new(synced),
             synced: AtomicU64::new(synced),
+            sync_nanos: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
     }
@@ -195,7 +199,10 @@ impl Log {
         let Some(active) = self.active.as_mut().filter(|_| self.placed > 0) else {
             return Ok(());
         };
+        let begun = Instant::now();
         let synced = active.file.io.sync_data();
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.shared.sync_nanos.fetch_add(nanos, Ordering::Relaxed);
         synced.map_err(|error| named("cannot sync", &active.file.name, &error))?;
         // Synced pages are never touched again.
         active.staged_at = page_up(active.staged_at);

@@ -42,6 +42,8 @@ pub struct Status {
     pub given_up: u64,
     /// Syncs that succeeded since the journal was opened.
     pub syncs: u64,
+    /// How long syncing entries has taken since the journal was opened, all in all.
+    pub sync_time: Duration,
 }
 
 /// What was found when the journal was opened.

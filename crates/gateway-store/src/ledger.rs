@@ -270,6 +270,7 @@ impl Ledger {
             options,
             ..
         } = &*self.inner;
+        let progress = journal.status();
         let calls = shared.calls();
         LedgerStatus {
             journal: shared.journal_trouble(),
@@ -282,6 +283,10 @@ impl Ledger {
             receipts_missed: calls.missed(),
             receipts_overdue: calls.overdue(),
             unreadable: shared.unreadable(),
+            syncs: progress.syncs,
+            sync_time: progress.sync_time,
+            batches: shared.batches(),
+            apply_time: shared.apply_time(),
             replayed: shared.is_replayed(),
             counters: calls.counters(),
         }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use gateway_journal::{Journal, ReadError, Reader, SyncMode};
@@ -293,7 +293,10 @@ impl Applier {
     fn apply(&mut self, batch: &Batch) -> Result<Applied, Stopped> {
         let mut delay = RETRY_DELAY[0];
         loop {
-            match self.store.apply(batch) {
+            let begun = Instant::now();
+            let applied = self.store.apply(batch);
+            self.shared.count_apply(begun.elapsed(), applied.is_ok());
+            match applied {
                 Ok(applied) => {
                     self.shared.note_store(None);
                     self.stored = batch.position.applied;

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     read_bytes: AtomicU64,
     applied_bytes: AtomicU64,
     unreadable: AtomicU64,
+    batches: AtomicU64,
+    apply_nanos: AtomicU64,
     journal_failing: AtomicBool,
     journal_trouble: Mutex<Option<(Instant, String)>>,
     store_trouble: Mutex<Option<(Instant, String)>>,
@@ -187,6 +189,21 @@ impl Shared {
 
     pub(super) fn count_unreadable(&self) {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The store has taken so long over a batch; `done` says whether it has applied it.
+    pub(super) fn count_apply(&self, took: Duration, done: bool) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.apply_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.batches.fetch_add(u64::from(done), Ordering::Relaxed);
+    }
+
+    pub(super) fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn apply_time(&self) -> Duration {
+        Duration::from_nanos(self.apply_nanos.load(Ordering::Relaxed))
     }
 
     pub(super) fn unreadable(&self) -> u64 {

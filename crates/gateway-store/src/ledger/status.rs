@@ -50,6 +50,14 @@ pub struct LedgerStatus {
     pub receipts_overdue: u64,
     /// Journal entries that could not be read or decoded, and were passed over.
     pub unreadable: u64,
+    /// Syncs of the journal that succeeded since the ledger was opened.
+    pub syncs: u64,
+    /// How long syncing has taken since then, all in all.
+    pub sync_time: Duration,
+    /// Batches that the store has applied since then.
+    pub batches: u64,
+    /// How long applying has taken since then, all in all, failed attempts included.
+    pub apply_time: Duration,
     /// Whether what an earlier run has left in the journal is in the store.
     pub replayed: bool,
     /// The calls.

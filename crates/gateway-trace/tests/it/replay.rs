@@ -324,5 +324,12 @@ pub(crate) fn checked_record(call: &Call, reply: &Reply) -> TraceRecord {
     let mut unread = reply.clone();
     unread.meta.digest = None;
     assert_eq!(summary(call, &unread), expected);
+    if let Some(digest) = &reply.meta.digest {
+        let counts = record.token_counts;
+        assert_eq!(
+            (digest.prompt_tokens, digest.completion_tokens),
+            (counts.prompt, counts.completion)
+        );
+    }
     record
 }
