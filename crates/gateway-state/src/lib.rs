@@ -6,7 +6,7 @@
 //! - the pool of [`Workers`]: registration, health, load, and which worker serves a session;
 //! - [`State::choose`]: the upstream of a call, by the rules of `gateway-route`;
 //! - sampling parameters by session ([`SamplingParams`]), the weight version, the end of serving
-//!   ([`Drain`]) and the [`Counters`] of what was turned away.
+//!   ([`Drain`]) and the [`Counters`] of what both planes have seen.
 //!
 //! Beside it stand two things that both planes must do alike: [`ApiError`], the one shape of an
 //! error, and [`Door`], who may ask at all where no token is configured.
@@ -48,7 +48,7 @@ mod upstream;
 mod workers;
 
 pub use choose::{Ask, Chosen, Destination};
-pub use counters::Counters;
+pub use counters::{BUCKETS, CallEnd, Counters, Histogram, OUTCOMES, Series};
 pub use door::{Door, HostHeader, Visit, host_is_ours, is_forwarding_header, peer_is_private};
 pub use drain::Drain;
 pub use error::{ApiError, Code};

@@ -98,7 +98,7 @@ impl State {
         self.drain.begun()
     }
 
-    /// What has been turned away since the start.
+    /// What has been counted since the start.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
