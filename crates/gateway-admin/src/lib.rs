@@ -42,6 +42,7 @@ mod body;
 mod control;
 mod fields;
 mod health;
+mod metrics;
 mod path;
 mod query;
 mod refusal;
@@ -100,7 +101,7 @@ impl Admin {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let method = request.method().clone();
-        // A path is the caller's text, and so escaped in logs, as every field with `?` is.
+        // A path is the caller's text: as a string it is quoted and escaped in logs.
         let path = request.uri().path().to_owned();
         let principal = principal.name();
         let response = match routed(request) {
@@ -111,10 +112,10 @@ impl Admin {
         match response.extensions().get::<ApiError>() {
             Some(error) => {
                 self.state.counters().refuse(error.reason());
-                let message = error.message();
-                tracing::info!(%method, ?path, principal, status, ?message, "refused");
+                let (code, reason) = (error.code(), error.message());
+                tracing::info!(%method, path, principal, status, code, reason, "refused");
             }
-            None => tracing::debug!(%method, ?path, principal, status, "answered"),
+            None => tracing::debug!(%method, path, principal, status, "answered"),
         }
         response
     }

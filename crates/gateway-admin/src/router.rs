@@ -4,7 +4,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::refusal::Refusal;
-use crate::{Shared, control, health, runs, sessions, traces, workers};
+use crate::{Shared, control, health, metrics, runs, sessions, traces, workers};
 
 /// Every request of the management plane. A `GET` handler answers `HEAD` as well; ids are one
 /// segment each, see [`path`](crate::path).
@@ -72,10 +72,7 @@ pub(crate) fn router(shared: Shared) -> Router {
             "/admin/reload",
             writes(post(Refusal::not_built("reloading the configuration"))),
         )
-        .route(
-            "/metrics",
-            reads(get(Refusal::not_built("the metrics page"))),
-        )
+        .route("/metrics", reads(get(metrics::page)))
         .route(
             "/openapi.json",
             reads(get(Refusal::not_built("the OpenAPI document"))),

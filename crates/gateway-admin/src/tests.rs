@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod input;
+mod metrics;
 mod routes;
 mod sessions;
 mod status;

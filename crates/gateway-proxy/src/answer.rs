@@ -15,7 +15,7 @@ use crate::decode;
 use crate::headers;
 use crate::joined::Joined;
 use crate::places::Place;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, answer};
 use crate::request::Inbound;
 use crate::send::{Sent, error_of};
 use crate::tee::Tee;
@@ -34,6 +34,9 @@ impl Proxy {
     ) -> Response<Body> {
         let status = sent.parts.status;
         let framing = Framing::of(&sent.parts.headers);
+        if call.is_none() {
+            self.note_unrecorded(inbound, &sent);
+        }
         if call.is_none()
             && framing == Framing::Close
             && let Some(endpoint) = inbound.head.endpoint
@@ -70,6 +73,19 @@ impl Proxy {
             tee = tee.packed(PackedReply::new(coding, streamed, most));
         }
         Response::from_parts(parts, Body::tee(tee.strict(self.strict)))
+    }
+
+    /// Of a call that leaves no trace its head is all there is to tell of it.
+    fn note_unrecorded(&self, inbound: &Inbound<'_>, sent: &Sent) {
+        self.state().counters().pass_unrecorded();
+        tracing::info!(
+            method = inbound.head.parts.method.as_str(),
+            path = inbound.head.path.api,
+            model = inbound.own_model.as_deref(),
+            upstream = &*sent.upstream.name,
+            status = sent.parts.status.as_u16(),
+            "call, not recorded"
+        );
     }
 
     /// A reply without a body, which hyper would not ask for: the call ends here.
@@ -116,6 +132,7 @@ impl Proxy {
             match poll_fn(|cx| sent.body.poll_chunk(cx)).await {
                 Some(Ok(chunk)) => {
                     if let Some(call) = &call {
+                        call.received(chunk.len());
                         call.push(&chunk);
                     }
                     read.push(chunk);
@@ -170,22 +187,24 @@ impl Proxy {
     /// record what had come.
     async fn broken(&self, failure: &Failure, call: Option<OpenCall>) -> Response<Body> {
         let error = error_of(failure);
-        if let Some(call) = &call {
-            call.note(|answer| answer.status = Some(error.status()));
-        }
-        let mut response = self.refuse(error);
-        self.receipt(&mut response, call, End::Broken).await;
+        let Some(call) = call else {
+            return self.refuse(error);
+        };
+        call.note(|answer| answer.status = Some(error.status()));
+        let mut response = answer(error);
+        self.receipt(&mut response, Some(call), End::Broken).await;
         response
     }
 
     /// One of the gateway's own answers to a call: an error, recorded if the call was admitted.
     pub(crate) async fn failed(&self, error: ApiError, call: Option<OpenCall>) -> Response<Body> {
+        let Some(call) = call else {
+            return self.refuse(error);
+        };
         let end = End::GatewayError(CallError::new(error.kind(), error.code(), error.message()));
-        if let Some(call) = &call {
-            call.note(|answer| answer.status = Some(error.status()));
-        }
-        let mut response = self.refuse(error);
-        self.receipt(&mut response, call, end).await;
+        call.note(|answer| answer.status = Some(error.status()));
+        let mut response = answer(error);
+        self.receipt(&mut response, Some(call), end).await;
         response
     }
 

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_json::Value;
-use gateway_state::State;
+use gateway_state::{CallEnd, OUTCOMES, State, Upstream};
 use gateway_store::{Ledger, Receipt};
 use gateway_trace::{
-    Attempt, ContentCoding, End, EventKind, Json, Outcome, Recorder, Reply, ReplyHead,
+    Attempt, CallMeta, ContentCoding, End, EventKind, Json, Outcome, Recorder, Reply, ReplyHead,
+    ReplyMeta,
 };
 
 /// All calls under way, so that what they have received can be journalled when the process is
@@ -33,7 +34,7 @@ impl OpenCalls {
                     .complete(reply, call.state.weight_version())
             });
             if let (Some(reply), Some(ledger)) = (partial, &call.ledger) {
-                ledger.partial(&call.trace_id, &reply);
+                ledger.partial(call.trace_id(), &reply);
             }
         }
     }
@@ -57,9 +58,14 @@ pub(crate) struct OpenCall {
 }
 
 struct Shared {
-    trace_id: String,
-    /// When the request's last byte had come.
+    /// What is known of the request.
+    meta: CallMeta,
+    /// The size of its body, decoded.
+    request_bytes: u64,
+    /// When its last byte had come.
     started: Instant,
+    /// How much of the reply's body has come.
+    reply_bytes: AtomicU64,
     /// `None` for a call that is not recorded, and only watched for its end.
     ledger: Option<Ledger>,
     state: Arc<State>,
@@ -75,7 +81,7 @@ struct Live {
 /// What the proxy knows of how a call was answered, beside the reply itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
-    pub(crate) upstream: Option<String>,
+    pub(crate) upstream: Option<Arc<Upstream>>,
     pub(crate) upstream_reason: Option<&'static str>,
     pub(crate) attempts: Vec<Attempt>,
     /// Whether token ids were asked of the upstream.
@@ -89,7 +95,7 @@ impl Answer {
     /// The reply with what the recorder cannot know.
     fn complete(self, mut reply: Reply, weight_version: Option<i64>) -> Reply {
         let meta = &mut reply.meta;
-        meta.upstream = self.upstream;
+        meta.upstream = self.upstream.map(|upstream| upstream.name.clone());
         meta.upstream_reason = self.upstream_reason.map(str::to_owned);
         meta.attempts = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
         meta.attempt_log = (self.attempts.len() > 1).then_some(self.attempts);
@@ -108,13 +114,16 @@ impl OpenCall {
         calls: Arc<OpenCalls>,
         state: Arc<State>,
         ledger: Option<Ledger>,
-        trace_id: String,
+        meta: CallMeta,
+        request_bytes: usize,
         started: Instant,
         recorder: Recorder,
     ) -> Self {
         let shared = Arc::new(Shared {
-            trace_id,
+            meta,
+            request_bytes: request_bytes as u64,
             started,
+            reply_bytes: AtomicU64::new(0),
             ledger,
             state,
             live: Mutex::new(Some(Live {
@@ -129,7 +138,13 @@ impl OpenCall {
 
     /// The trace's id; none of a call that is not recorded.
     pub(crate) fn trace_id(&self) -> Option<&str> {
-        self.shared.ledger.as_ref().map(|_| &*self.shared.trace_id)
+        self.shared.ledger.as_ref().map(|_| self.shared.trace_id())
+    }
+
+    /// So many bytes of the reply's body have come.
+    pub(crate) fn received(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.shared.reply_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Notes how the call is being answered.
@@ -219,18 +234,79 @@ impl Shared {
     fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Option<Receipt>)> {
         let live = lock(&self.live).take()?;
         let reply = end(live.recorder, self.now_ms());
+        let upstream = live.answer.upstream.clone();
         let reply = live.answer.complete(reply, self.state.weight_version());
         let outcome = reply.meta.outcome;
-        let ledger = self.ledger.as_ref();
-        Some((
-            outcome,
-            ledger.map(|ledger| ledger.finish(&self.trace_id, &reply)),
-        ))
+        let Some(ledger) = &self.ledger else {
+            return Some((outcome, None));
+        };
+        let receipt = ledger.finish(self.trace_id(), &reply);
+        self.count(upstream.as_deref(), &reply.meta);
+        self.log(&reply.meta);
+        Some((outcome, Some(receipt)))
+    }
+
+    fn trace_id(&self) -> &str {
+        &self.meta.trace_id
+    }
+
+    fn count(&self, upstream: Option<&Upstream>, reply: &ReplyMeta) {
+        let digest = reply.digest.as_ref();
+        let tokens =
+            |counted: Option<i64>| counted.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let end = CallEnd {
+            outcome: reply.outcome as usize,
+            status: reply.status,
+            latency: millis(reply.latency_ms),
+            first_byte: reply.ttft_ms.map(millis),
+            prompt_tokens: tokens(digest.and_then(|digest| digest.prompt_tokens)),
+            completion_tokens: tokens(digest.and_then(|digest| digest.completion_tokens)),
+            request_bytes: self.request_bytes,
+            reply_bytes: self.reply_bytes.load(Ordering::Relaxed),
+        };
+        let counters = self.state.counters();
+        counters.end_call(upstream, self.meta.model.as_deref(), &end);
+    }
+
+    /// The one line that each call leaves in the log. What a client wrote stands there as a string
+    /// of its own, which the formatter quotes and escapes.
+    fn log(&self, reply: &ReplyMeta) {
+        let identity = &self.meta.identity;
+        tracing::info!(
+            trace_id = self.trace_id(),
+            session_id = identity.session_id.as_deref(),
+            run_id = identity.run_id.as_deref(),
+            endpoint = self.meta.endpoint.as_str(),
+            model = self.meta.model.as_deref(),
+            stream = self.meta.stream,
+            upstream = reply.upstream.as_deref(),
+            outcome = reply.outcome.as_str(),
+            status = reply.status,
+            error = reply.error.as_ref().map(|error| &*error.code),
+            latency_ms = tenths(reply.latency_ms),
+            ttft_ms = reply.ttft_ms.map(tenths),
+            attempts = reply.attempts,
+            request_bytes = self.request_bytes,
+            reply_bytes = self.reply_bytes.load(Ordering::Relaxed),
+            "call"
+        );
     }
 
     fn now_ms(&self) -> f64 {
         self.started.elapsed().as_secs_f64() * 1e3
     }
+}
+
+// What the counters number is what the recorder lists.
+const _: () = assert!(Outcome::ALL.len() == OUTCOMES);
+
+fn millis(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
+}
+
+/// More than a tenth of a millisecond says nothing of a call.
+fn tenths(ms: f64) -> f64 {
+    (ms * 10.0).round() / 10.0
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -61,17 +61,15 @@ impl Proxy {
     /// The answer for a request that is not served, counted and logged.
     #[must_use]
     pub fn refuse(&self, error: ApiError) -> Response<Body> {
-        // A message may quote what the client sent: `?` escapes it.
+        // A reason may quote what the client sent: as a string it is quoted and escaped.
         tracing::info!(
             status = error.status(),
             code = error.code(),
-            message = ?error.message(),
+            reason = error.message(),
             "refused"
         );
         self.state.counters().refuse(error.reason());
-        error
-            .into_response()
-            .map(|body| Body::from(Bytes::from(body)))
+        answer(error)
     }
 
     /// Journals what every open call has received so far: when the process is told to stop, so
@@ -129,7 +127,7 @@ impl Proxy {
             return Ok(None);
         }
         let trace_id = Uuid::now_v7().to_string();
-        let mut meta = CallMeta::new(trace_id.clone(), endpoint, unix_now());
+        let mut meta = CallMeta::new(trace_id, endpoint, unix_now());
         meta.identity = identity.clone();
         meta.stream = inbound.stream;
         meta.model.clone_from(&inbound.own_model);
@@ -149,7 +147,8 @@ impl Proxy {
             Arc::clone(&self.calls),
             Arc::clone(&self.state),
             Some(self.ledger.clone()),
-            trace_id,
+            call.meta,
+            inbound.body.len(),
             started,
             Recorder::new(endpoint, live.limits.max_record_bytes),
         )))
@@ -162,11 +161,19 @@ impl Proxy {
             Arc::clone(&self.calls),
             Arc::clone(&self.state),
             None,
-            String::new(),
+            CallMeta::new(String::new(), endpoint, 0.0),
+            0,
             Instant::now(),
             Recorder::new(endpoint, live.limits.max_record_bytes),
         )
     }
+}
+
+/// The answer that an error is.
+pub(crate) fn answer(error: ApiError) -> Response<Body> {
+    error
+        .into_response()
+        .map(|body| Body::from(Bytes::from(body)))
 }
 
 fn unix_now() -> f64 {

@@ -64,6 +64,11 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
+    /// Whether there has been one.
+    pub(crate) fn any(&self) -> bool {
+        self.made > 0 || self.stale
+    }
+
     /// What follows an attempt after which it [is safe](is_safe) to go on. `limit` is how many may
     /// be made, `random` lies in 0..1.
     pub(crate) fn next(

@@ -53,7 +53,7 @@ impl Proxy {
         let mut tried = Vec::new();
         loop {
             let answer = self
-                .attempt(&prepared, &chosen, attempts.stale, live, call)
+                .attempt(inbound, &prepared, &chosen, &attempts, live, call)
                 .await;
             let (wait, unsent) = match next(&mut attempts, &answer, inbound, live) {
                 Next::Stop => return sent(answer, prepared, chosen),
@@ -93,23 +93,27 @@ impl Proxy {
     /// One attempt, noted from its beginning to its end.
     async fn attempt(
         &self,
+        inbound: &Inbound<'_>,
         prepared: &Prepared,
         chosen: &Chosen,
-        fresh: bool,
+        attempts: &Attempts,
         live: &Live,
         call: Option<&OpenCall>,
     ) -> Answer {
         let upstream = &chosen.upstream;
+        let model = inbound.own_model.as_deref();
+        let counters = self.state().counters();
+        counters.attempt(upstream, model, attempts.any());
         let begun = Instant::now();
         if let Some(call) = call {
             // Told of before it ends: the client, or the gateway, may end first.
             call.note(|answer| {
-                answer.upstream = Some(upstream.name.clone());
+                answer.upstream = Some(Arc::clone(upstream));
                 answer.upstream_reason = Some(chosen.reason.as_str());
                 answer.attempts.push(under_way(upstream));
             });
         }
-        let answer = self.exchange(prepared, chosen, fresh, live).await;
+        let answer = self.exchange(prepared, chosen, attempts.stale, live).await;
         if let Some(call) = call {
             call.note(|noted| {
                 noted.attempts.pop();

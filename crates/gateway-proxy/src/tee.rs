@@ -201,6 +201,9 @@ impl Tee {
     }
 
     fn take(&mut self, chunk: Bytes) {
+        if let Some(call) = &self.call {
+            call.received(chunk.len());
+        }
         match &mut self.form {
             Form::Bytes { left, packed } => {
                 match (&self.call, packed) {
