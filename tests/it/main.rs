@@ -13,6 +13,7 @@ mod hostile;
 mod identity;
 mod load;
 mod management;
+mod observability;
 mod outcomes;
 mod replies;
 mod requests;
