@@ -82,7 +82,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("gateway-tests", &["gateway-bin", "gateway-trace"]),
-    ("xtask", &["gateway-trace"]),
+    ("xtask", &["gateway-config", "gateway-trace"]),
 ];
 
 /// The crates that know no I/O, no clock and no chance: time and ids come in

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `ci` | everything that must hold before a change lands |
 //! | `layers` | the crates know only what they may |
-//! | `schema` | writes the pages that are made from the code |
+//! | `docs` | writes the pages that are made from the code |
 //! | `soak` | the crash tests, longer |
 //! | `fuzz` | the fuzz targets, which need a C++ compiler |
 //! | `bench` | what a call costs, beside what it costs others |
@@ -16,9 +16,9 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod docs;
 mod fuzz;
 mod layers;
-mod schema;
 mod soak;
 
 /// Front door of the workspace.
@@ -35,8 +35,8 @@ enum Task {
     Ci(ci::Ci),
     /// Checks which crates know which, and that the pure ones are pure.
     Layers,
-    /// Writes `docs/trace-schema.json` and `docs/trace-schema.md`.
-    Schema,
+    /// Writes the pages of `docs/` that are made from the code.
+    Docs,
     /// Runs the crash tests longer than `ci` does.
     Soak(soak::Soak),
     /// Runs the fuzz targets.
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Ci(ci) => ci::run(workspace(), &ci),
         Task::Layers => layers::run(workspace()),
-        Task::Schema => schema::run(workspace()),
+        Task::Docs => docs::run(workspace()),
         Task::Soak(soak) => soak::run(workspace(), &soak),
         Task::Fuzz(fuzz) => fuzz::run(workspace(), &fuzz),
         Task::Bench(bench) => bench::run(workspace(), &bench),

@@ -277,11 +277,15 @@ fn labels(series: &Series) -> [(&str, &str); 3] {
     ]
 }
 
-/// Writes metrics. Names of counters come without the `_total` that the format puts behind them.
+/// Writes metrics; values are plain numbers. Names of counters come without the `_total` that the format puts behind them.
 struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 type Labels<'l, const N: usize> = [(&'l str, &'l str); N];
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the values are plain numbers"
+)]
 impl Out<'_, '_> {
     fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
         let mut metric = self.metric(name, help, MetricType::Counter)?;

@@ -337,6 +337,15 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_is_documented() {
+        let page = gateway_config::page();
+        for argument in <Cli as clap::CommandFactory>::command().get_arguments() {
+            let flag = format!("--{}", argument.get_long().expect("flags have long names"));
+            assert!(page.contains(&flag), "{flag}");
+        }
+    }
+
+    #[test]
     fn the_version_names_the_commit() {
         let Ok(Action::Show(version)) = read("--version") else {
             panic!("no version");

@@ -36,7 +36,7 @@ pub struct Overrides {
 }
 
 /// The environment variables that set a key. Others of this prefix are left alone.
-const VARIABLES: [(&str, &str); 9] = [
+pub(crate) const VARIABLES: [(&str, &str); 9] = [
     ("RLLM_GATEWAY_HOST", "host"),
     ("RLLM_GATEWAY_PORT", "port"),
     ("RLLM_GATEWAY_DB_PATH", "db_path"),
@@ -50,6 +50,35 @@ const VARIABLES: [(&str, &str); 9] = [
         "allow_unauthenticated",
     ),
 ];
+
+/// What a flag was given, as text.
+type Given = fn(&Overrides) -> Option<String>;
+
+/// The flags that set a key to one text; `--worker` makes a list.
+pub(crate) const FLAGS: [(&str, &str, Given); 9] = [
+    ("--host", "host", |flags| flags.host.clone()),
+    ("--port", "port", |flags| Some(flags.port?.to_string())),
+    ("--db-path", "db_path", |flags| flags.db_path.clone()),
+    ("--store", "store_worker", |flags| flags.store.clone()),
+    ("--database-url", "database_url", |flags| {
+        flags.database_url.clone()
+    }),
+    ("--log-level", "log_level", |flags| flags.log_level.clone()),
+    (
+        "--sampling-params-priority",
+        "sampling_params_priority",
+        |flags| flags.sampling_params_priority.clone(),
+    ),
+    ("--model", "model", |flags| flags.model.clone()),
+    (
+        "--allow-unauthenticated",
+        "allow_unauthenticated",
+        |flags| flags.allow_unauthenticated.then(|| "true".to_owned()),
+    ),
+];
+
+/// The flag that names the workers.
+pub(crate) const WORKER_FLAG: &str = "--worker";
 
 /// Reads `file`, if one is named, and lays environment and command line over it. `variable` looks
 /// up an environment variable; [`std::env::var`] is one.
@@ -148,36 +177,9 @@ fn from_environment(variable: Variable<'_>) -> Result<Vec<Entry>, ConfigError> {
 }
 
 fn from_flags(overrides: &Overrides) -> Vec<Entry> {
-    let texts = [
-        ("--host", "host", overrides.host.clone()),
-        (
-            "--port",
-            "port",
-            overrides.port.map(|port| port.to_string()),
-        ),
-        ("--db-path", "db_path", overrides.db_path.clone()),
-        ("--store", "store_worker", overrides.store.clone()),
-        (
-            "--database-url",
-            "database_url",
-            overrides.database_url.clone(),
-        ),
-        ("--log-level", "log_level", overrides.log_level.clone()),
-        (
-            "--sampling-params-priority",
-            "sampling_params_priority",
-            overrides.sampling_params_priority.clone(),
-        ),
-        ("--model", "model", overrides.model.clone()),
-        (
-            "--allow-unauthenticated",
-            "allow_unauthenticated",
-            overrides.allow_unauthenticated.then(|| "true".to_owned()),
-        ),
-    ];
-    let mut entries: Vec<Entry> = texts
+    let mut entries: Vec<Entry> = FLAGS
         .into_iter()
-        .filter_map(|(flag, key, text)| Some(entry(key, Origin::Flag(flag), text?)))
+        .filter_map(|(flag, key, value)| Some(entry(key, Origin::Flag(flag), value(overrides)?)))
         .collect();
     if !overrides.workers.is_empty() {
         entries.push(workers_entry(&overrides.workers));
@@ -187,7 +189,7 @@ fn from_flags(overrides: &Overrides) -> Vec<Entry> {
 
 /// The workers of the command line get the ids that the reference gives them: their numbers.
 fn workers_entry(urls: &[String]) -> Entry {
-    let origin = Origin::Flag("--worker");
+    let origin = Origin::Flag(WORKER_FLAG);
     let list = urls
         .iter()
         .enumerate()

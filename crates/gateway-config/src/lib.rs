@@ -46,6 +46,7 @@ mod config;
 mod decode;
 mod error;
 mod expand;
+mod keys;
 mod layers;
 mod read;
 mod show;
@@ -55,6 +56,7 @@ pub use config::{
     Config, Durability, LogLevel, Retry, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
 };
 pub use error::{ConfigError, Origin};
+pub use keys::page;
 pub use layers::{Overrides, is_python_only, load, load_text};
 
 #[cfg(test)]

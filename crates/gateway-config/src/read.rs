@@ -1,7 +1,5 @@
 //! The keys, one by one: from the written settings to a [`Config`].
 
-use std::time::Duration;
-
 use gateway_auth::{Secret, Tokens};
 use gateway_metadata::{MAX_VALUE_BYTES, is_rllm_header};
 use gateway_route::{BaseUrl, Cidr, Policy, WorkerUrl};
@@ -12,21 +10,7 @@ use crate::config::{
 };
 use crate::decode::{Field, Table};
 use crate::error::ConfigError;
-
-/// Keys of the configuration contract that this version cannot honour yet.
-const NOT_BUILT: [&str; 11] = [
-    "database_url",
-    "pause_timeout",
-    "heartbeat_interval",
-    "max_inflight_bytes",
-    "session_key_secret",
-    "tls_cert",
-    "tls_key",
-    "tls_client_ca",
-    "upstream_ca",
-    "retention",
-    "capture_raw",
-];
+use crate::keys;
 
 /// Keys of newer Python versions of the gateway; each has a flag of the same name there.
 pub(crate) const PYTHON_ONLY: [&str; 7] = [
@@ -56,8 +40,8 @@ pub(crate) fn config(mut table: Table<'_>) -> Result<Config, ConfigError> {
     storage(t, &mut config)?;
     access(t, &mut config)?;
     limits(t, &mut config)?;
-    for key in NOT_BUILT {
-        table.refuse(key, |_| false, NOT_BUILT_YET)?;
+    for key in keys::NOT_BUILT {
+        table.refuse(key.name, |_| false, NOT_BUILT_YET)?;
     }
     for key in PYTHON_ONLY {
         table.refuse(key, Field::is_false_or_auto, OF_PYTHON)?;
@@ -218,8 +202,8 @@ fn durability(t: &mut Table<'_>, config: &mut Config) -> Result<(), ConfigError>
     t.set_optional("durability", &mut background, |field| {
         field.choice(&[("receipt", false), ("background", true)])
     })?;
-    let mut timeout = Duration::from_secs(5);
-    t.set("receipt_timeout", &mut timeout, Field::seconds)?;
+    let mut timeout = None;
+    t.set_optional("receipt_timeout", &mut timeout, Field::seconds)?;
     let mut always = false;
     t.set("sync_traces", &mut always, |field| {
         let always = field.flag()?;
@@ -232,7 +216,7 @@ fn durability(t: &mut Table<'_>, config: &mut Config) -> Result<(), ConfigError>
     config.durability = match (always, background) {
         (true, _) => Durability::Always,
         (false, Some(true)) => Durability::Background,
-        (false, _) => Durability::Receipt { timeout },
+        (false, _) => timeout.map_or(config.durability, |timeout| Durability::Receipt { timeout }),
     };
     Ok(())
 }

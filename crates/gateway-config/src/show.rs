@@ -36,7 +36,7 @@ pub(crate) fn to_yaml(config: &Config) -> String {
     out
 }
 
-fn entries(config: &Config) -> Vec<(&'static str, Value)> {
+pub(crate) fn entries(config: &Config) -> Vec<(&'static str, Value)> {
     let (durability, receipt_timeout) = match config.durability {
         Durability::Receipt { timeout } => ("receipt", Some(timeout)),
         Durability::Always => ("receipt", None),

@@ -348,3 +348,68 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = load(Some(&latin), &environment, &Overrides::default()).unwrap_err();
     assert!(error.to_string().ends_with("the file is not valid UTF-8"));
 }
+
+/// The keys of the contract: each is read, or refused as not built; none is unknown.
+#[test]
+fn every_key_of_the_contract_is_known_and_documented() {
+    let page = page();
+    let keys = "host port workers routes store_worker db_path journal_bytes instance_id \
+        database_url add_logprobs add_return_token_ids add_usage strip_vllm_fields routing_policy \
+        health_check_interval health_check_timeout health_check_failures health_check_path \
+        log_level durability receipt_timeout sync_traces sampling_params_priority model run_id \
+        run_metadata session_fallback_headers inbound_auth_token admin_auth_token open_paths \
+        session_key_secret max_request_bytes max_record_bytes connect_timeout read_timeout \
+        drain_timeout request_timeout header_timeout idle_timeout write_timeout pool_idle_timeout \
+        pause_timeout heartbeat_interval max_connections max_inflight max_inflight_bytes retry \
+        allow_unauthenticated worker_allow allowed_hosts trusted_peers tls_cert tls_key \
+        tls_client_ca upstream_ca queue_bytes retention capture_raw";
+    let keys: Vec<_> = keys.split_whitespace().collect();
+    for key in &keys {
+        // No key takes this, so that each says what it is instead.
+        let error = read(&format!("# 1\n{key}: [[{{}}]]")).unwrap_err();
+        assert_eq!(error.key().split(['[', '.']).next(), Some(*key));
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("g.yaml:2: {key}")), "{text}");
+        assert!(!text.contains("unknown key"), "{text}");
+        let not_built = keys::NOT_BUILT.iter().any(|each| each.name == *key);
+        assert_eq!(text.contains("is not built yet"), not_built, "{text}");
+        assert!(page.contains(&format!("\n| `{key}` | ")), "{key}");
+    }
+    // And the table has no others, but what is shown.
+    let documented = keys::GROUPS.iter().flat_map(|(_, keys)| *keys);
+    let documented: Vec<_> = documented.chain(&keys::NOT_BUILT).collect();
+    assert_eq!(documented.len(), keys.len());
+    let shown = show::entries(&Config::default());
+    assert_eq!(documented.len() - keys::NOT_BUILT.len(), shown.len());
+}
+
+#[test]
+fn the_page_is_up_to_date() {
+    assert!(
+        include_str!("../../../docs/configuration.md") == page(),
+        "docs/configuration.md is stale: write it anew with `cargo xtask docs`"
+    );
+}
+
+#[test]
+fn what_is_shown_of_a_gateway_that_always_waits_is_read_again() {
+    let config = good("sync_traces: true");
+    assert_eq!(good(&config.to_yaml()), config);
+}
+
+/// Every flag and variable is laid over the file, and its errors name it.
+#[test]
+fn a_flag_or_variable_that_is_wrong_is_named() {
+    for (name, key) in layers::VARIABLES {
+        let variables = |asked: &str| match asked {
+            asked if asked == name => Ok("a\u{1}b".to_owned()),
+            _ => environment(asked),
+        };
+        let error = load_text("g.yaml", "", &variables, &Overrides::default()).unwrap_err();
+        assert_eq!(
+            (error.origin(), error.key()),
+            (&Origin::Variable(name), key)
+        );
+        assert!(!error.to_string().contains("a\u{1}b"));
+    }
+}

@@ -1,7 +1,7 @@
 //! The schema of a record: every member of its JSON, once, as data.
 //!
 //! The table [`RECORD`] is the source of `docs/trace-schema.json` ([`json_schema`]) and of
-//! `docs/trace-schema.md` ([`page`]); `cargo xtask schema` writes both. The members stand in the
+//! `docs/trace-schema.md` ([`page`]); `cargo xtask docs` writes both. The members stand in the
 //! order in which a record writes them. Tests hold the table against what records write, so a
 //! field that is forgotten here fails them.
 

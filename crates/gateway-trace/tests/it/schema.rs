@@ -215,7 +215,7 @@ fn may_be(shape: Shape, value: &Value) -> bool {
     }
 }
 
-/// What `cargo xtask schema` has written.
+/// What `cargo xtask docs` has written.
 #[test]
 fn the_pages_are_up_to_date() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
@@ -226,7 +226,7 @@ fn the_pages_are_up_to_date() {
         let committed = fs::read_to_string(docs.join(name)).unwrap_or_default();
         assert!(
             committed == wanted,
-            "docs/{name} is stale: write it anew with `cargo xtask schema`"
+            "docs/{name} is stale: write it anew with `cargo xtask docs`"
         );
     }
 }

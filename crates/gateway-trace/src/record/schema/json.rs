@@ -14,7 +14,7 @@ pub fn json_schema() -> String {
         schema: "https://json-schema.org/draft/2020-12/schema",
         record: Node {
             description: Some(
-                "The record of one model call. Made from the code by `cargo xtask schema`; \
+                "The record of one model call. Made from the code by `cargo xtask docs`; \
                  trace-schema.md is the page for people.",
             ),
             ..Node::of(Shape::Object(&RECORD))
