@@ -5,6 +5,7 @@
 //! `defect_` keeps out a known defect of the Python reference.
 
 mod auth;
+mod canary;
 mod compressed;
 mod crash;
 mod failover;

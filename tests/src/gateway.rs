@@ -144,7 +144,9 @@ impl Setup {
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = drain(child.stderr.take().expect("piped"), &log);
         let mut lines = stdout.lines().map_while(Result::ok);
+        let printed = Arc::new(Mutex::new(String::new()));
         let address = lines.find_map(|line| {
+            append(&printed, &format!("{line}\n"));
             let (_, url) = line.split_once("listening on http://")?;
             url.trim().parse().ok()
         });
@@ -154,11 +156,13 @@ impl Setup {
             panic!("the gateway ended with {status:?}: {}", text(&log));
         };
         // The pipe must not fill up.
-        std::thread::spawn(move || lines.for_each(drop));
+        let more = Arc::clone(&printed);
+        std::thread::spawn(move || lines.for_each(|line| append(&more, &format!("{line}\n"))));
         Gateway {
             setup: self.clone(),
             address,
             child,
+            printed,
             log,
         }
     }
@@ -225,6 +229,7 @@ pub struct Gateway {
     setup: Setup,
     address: SocketAddr,
     child: Child,
+    printed: Arc<Mutex<String>>,
     log: Arc<Mutex<String>>,
 }
 
@@ -251,6 +256,12 @@ impl Gateway {
     #[must_use]
     pub fn log(&self) -> String {
         text(&self.log)
+    }
+
+    /// All that it has printed on stdout so far.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        text(&self.printed)
     }
 
     /// The process id.
@@ -388,10 +399,14 @@ fn drain(mut pipe: impl Read + Send + 'static, log: &Arc<Mutex<String>>) -> Join
         let mut bytes = [0; 4096];
         while let Ok(read @ 1..) = pipe.read(&mut bytes) {
             let piece = String::from_utf8_lossy(&bytes[..read]);
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.push_str(&piece);
+            append(&log, &piece);
         }
     })
+}
+
+fn append(log: &Mutex<String>, piece: &str) {
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    log.push_str(piece);
 }
 
 fn text(log: &Mutex<String>) -> String {
