@@ -1,8 +1,12 @@
 //! What an operator sees: the metrics page, and the log.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
-use gateway_tests::{Gate, Gateway, Script, Setup, Upstream, eventually, vllm};
+use gateway_tests::{
+    Client, Gate, Gateway, Script, Setup, Upstream, binary, eventually, get_json, vllm,
+};
 use serde_json::{Value, json};
 
 use crate::retries::busy;
@@ -447,4 +451,58 @@ async fn the_line_for_people_says_the_same() {
         assert!(line.contains(&part), "{part} in {line}");
     }
     assert!(!line.contains("run_id"), "{line}");
+}
+
+/// Row 15: whoever reads the log, or stdout, and stops must not stop the gateway.
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nobody() {
+    const CALLS: usize = 400;
+    let upstream = Upstream::vllm();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = Command::new(binary())
+        .args([
+            "--port",
+            "0",
+            "--log-level",
+            "DEBUG",
+            "--worker",
+            &upstream.url(),
+        ])
+        .arg("--db-path")
+        .arg(folder.path().join("gateway.db"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the executable starts");
+    // One line is read of what it prints, and nothing of what it logs.
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let stderr = child.stderr.take().expect("piped");
+    let address = loop {
+        let mut line = String::new();
+        assert!(stdout.read_line(&mut line).expect("a line") > 0);
+        if let Some((_, address)) = line.split_once("listening on http://") {
+            break address.trim().parse().expect("an address");
+        }
+    };
+    let mut client = Client::connect(address).await;
+    // More text than a pipe holds.
+    for _ in 0..CALLS {
+        let session = format!("x-rllm-session-id: {}", "s".repeat(500));
+        client
+            .request("POST /v1/chat/completions", &[&session], say("hi"))
+            .await;
+        client.reply().await.expect(200);
+    }
+    let counted = get_json(address, "/traces/count").await;
+    child.kill().expect("it was running");
+    child.wait().expect("it ends");
+    assert_eq!(counted["count"], CALLS);
+    // The pipe was full indeed: what is in it is less than what was logged.
+    let read = std::io::read_to_string(stderr).expect("text");
+    assert!(
+        read.len() > 4096 && read.matches(" call ").count() < CALLS,
+        "{}",
+        read.len()
+    );
 }
