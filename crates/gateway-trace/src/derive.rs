@@ -58,11 +58,12 @@ pub fn record(call: &Call, reply: &Reply) -> TraceRecord {
                 .map(<[i64]>::to_vec)
         });
     let finish_reason = first.as_ref().and_then(|first| first.finish_reason.clone());
+    let logprobs = first.as_ref().and_then(aligned_logprobs);
     let (response_message, completion_token_ids, logprobs, routing_matrices) = match first {
         Some(first) => (
             first.message,
             first.token_ids,
-            first.logprobs,
+            logprobs,
             first.routing_matrices,
         ),
         None => (Json::empty_object(), Vec::new(), None, None),
@@ -85,7 +86,7 @@ pub fn record(call: &Call, reply: &Reply) -> TraceRecord {
         prompt_token_ids: prompt_token_ids.unwrap_or_default(),
         response_message,
         completion_token_ids,
-        logprobs: logprobs.and_then(|logprobs| logprobs.into_iter().collect()),
+        logprobs,
         routing_matrices,
         has_error: has_error(reply.meta.outcome, finish_reason.as_deref()),
         finish_reason,
@@ -165,6 +166,15 @@ fn read_body<'a>(body: &'a Bytes, notes: &mut Notes) -> Option<Value<'a>> {
     Some(root).filter(|root| root.is_object())
 }
 
+/// The log probabilities of a choice, if each is there and stands at the place of its token.
+fn aligned_logprobs(choice: &ChoiceRecord) -> Option<Vec<f64>> {
+    let logprobs = choice.logprobs.as_ref()?;
+    if !choice.token_ids.is_empty() && choice.token_ids.len() != logprobs.len() {
+        return None;
+    }
+    logprobs.iter().copied().collect()
+}
+
 /// The choices, where one record of choice 0 does not tell it all.
 fn choices(parts: &ReplyParts, request: &RequestParts) -> Option<Vec<ChoiceRecord>> {
     let several = parts.choices.len() > 1 || request.n > 1;
@@ -172,7 +182,7 @@ fn choices(parts: &ReplyParts, request: &RequestParts) -> Option<Vec<ChoiceRecor
         parts
             .choices
             .iter()
-            .any(|choice| choice.logprobs.iter().flatten().any(Option::is_none))
+            .any(|choice| choice.logprobs.is_some() && aligned_logprobs(choice).is_none())
     };
     if parts.choices.is_empty() || !(several || gaps()) {
         return None;

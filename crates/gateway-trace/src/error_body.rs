@@ -16,7 +16,11 @@ pub(crate) fn is_error(root: Value<'_>) -> bool {
 /// Whether this member at the root of an object says that the object is an error.
 pub(crate) fn is_error_member(key: &str, value: Value<'_>) -> bool {
     match key {
-        "error" => value.is_object() || value.is_string(),
+        // An empty one says that there is none.
+        "error" => {
+            (value.is_object() && value.members().next().is_some())
+                || (value.is_string() && value.text() != "\"\"")
+        }
         "object" | "type" => value.text() == "\"error\"",
         _ => false,
     }

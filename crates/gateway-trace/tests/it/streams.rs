@@ -48,6 +48,32 @@ fn defect_03_no_space_and_unicode_separators_are_recorded() {
 }
 
 #[test]
+fn log_probabilities_never_stand_at_the_place_of_another_token() {
+    let record = chat_stream(&[
+        r#"{"choices":[{"index":0,"delta":{"content":"a"},"token_ids":[1],"logprobs":{"content":[{"logprob":-1}]}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"b"},"token_ids":[2],"logprobs":null}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"c"},"token_ids":[3],"logprobs":{"content":[{"logprob":-3}]},"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ]);
+    assert_eq!(record.completion_token_ids, [1, 2, 3]);
+    assert_eq!(record.logprobs, None);
+    assert_eq!(record.integrity.logprobs_match_ids, Some(false));
+    assert_eq!(record.choices.map(|choices| choices.len()), Some(1));
+}
+
+#[test]
+fn an_empty_error_beside_content_is_none() {
+    for error in ["\"\"", "{}", "null"] {
+        let first =
+            format!(r#"{{"error":{error},"choices":[{{"index":0,"delta":{{"content":"a"}}}}]}}"#);
+        let last = r#"{"choices":[{"index":0,"delta":{"content":"b"},"finish_reason":"stop"}]}"#;
+        let record = chat_stream(&[&first, last, "[DONE]"]);
+        assert_eq!(record.outcome, Outcome::Completed, "{error}");
+        assert_eq!(value(&record.response_message)["content"], "ab");
+    }
+}
+
+#[test]
 fn strings_of_every_name_are_joined() {
     check_message(
         &[
