@@ -1,6 +1,8 @@
 //! Which runs of a session a request means.
 
-use gateway_store::{Scope, Session};
+use std::collections::BTreeSet;
+
+use gateway_store::Scope;
 
 use crate::fields::Fields;
 use crate::refusal::Refusal;
@@ -43,11 +45,12 @@ impl Runs {
     }
 
     /// Why a delete is refused that names no run and would reach several: deleting another run's
-    /// traces by accident cannot be undone. Calls without a run count as one.
-    pub(crate) fn ambiguous(session_id: &str, rows: &[Session]) -> Refusal {
-        let names = rows
-            .iter()
-            .map(|row| row.run_id.as_deref().unwrap_or("(none)"));
+    /// traces by accident cannot be undone. Calls without a run (`""`) count as one.
+    pub(crate) fn ambiguous(session_id: &str, runs: &BTreeSet<String>) -> Refusal {
+        let names = runs.iter().map(|run_id| match run_id.as_str() {
+            "" => "(none)",
+            run_id => run_id,
+        });
         let names: Vec<_> = names.collect();
         Refusal::conflict(format!(
             "session `{session_id}` is in {} runs: {}; name one as run_id, or all as run_id=*",

@@ -1,6 +1,6 @@
 //! What the handlers share, and the changes to sessions, which must keep their order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -95,18 +95,26 @@ impl Shared {
         Ok(changed?.iter().map(|changed| changed.deleted).sum())
     }
 
+    /// Refuses if one of the sessions is in several runs, those of its open calls included.
     async fn refuse_ambiguous(&self, session_ids: Vec<String>) -> Result<(), Refusal> {
+        let wanted: HashSet<&str> = session_ids.iter().map(String::as_str).collect();
+        // Asked for before the store is read: a call that ends meanwhile is there then.
+        let mut open = self.ledger.open_runs(&wanted);
         let spread = self.read(move |store| {
-            for session_id in &session_ids {
-                let rows = store.session_runs(session_id)?;
-                if rows.len() > 1 {
-                    return Ok(Some((session_id.clone(), rows)));
+            for session_id in session_ids {
+                let mut runs = open.remove(&session_id).unwrap_or_default();
+                // A row without a run and without traces takes the run of the first call.
+                let rows = store.session_runs(&session_id)?.into_iter();
+                let bound = rows.filter(|row| row.run_id.is_some() || row.total_count > 0);
+                runs.extend(bound.map(|row| row.run_id.unwrap_or_default()));
+                if runs.len() > 1 {
+                    return Ok(Some(Runs::ambiguous(&session_id, &runs)));
                 }
             }
             Ok(None)
         });
         match spread.await? {
-            Some((session_id, rows)) => Err(Runs::ambiguous(&session_id, &rows)),
+            Some(refusal) => Err(refusal),
             None => Ok(()),
         }
     }

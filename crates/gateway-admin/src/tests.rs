@@ -148,8 +148,8 @@ impl Plane {
         self.ask("DELETE", target, "").await
     }
 
-    /// Records a call as the data plane does, and gives its id.
-    async fn record(&self, made: Made<'_>) -> String {
+    /// Admits a call as the data plane does, and gives its id.
+    async fn admit(&self, made: &Made<'_>) -> String {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let trace_id = format!("trace-{number:03}");
         let identity = Identity {
@@ -163,6 +163,12 @@ impl Plane {
         };
         let request = Bytes::copy_from_slice(made.request.as_bytes());
         self.ledger.admit(&Call { meta, request }).await.unwrap();
+        trace_id
+    }
+
+    /// Records a call as the data plane does, and gives its id.
+    async fn record(&self, made: Made<'_>) -> String {
+        let trace_id = self.admit(&made).await;
         let meta = ReplyMeta {
             outcome: made.outcome,
             status: Some(200),

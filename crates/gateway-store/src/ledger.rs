@@ -1,5 +1,6 @@
 //! The ledger: what carries calls and changes through the journal into the store.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -297,6 +298,12 @@ impl Ledger {
     pub fn open_calls(&self, session_id: &str, scope: &Scope) -> Vec<String> {
         let calls = self.inner.shared.calls();
         calls.open_in(session_id, scope).cloned().collect()
+    }
+
+    /// The runs, `""` for none, in which these sessions have such calls; a session without any is
+    /// left out.
+    pub fn open_runs(&self, session_ids: &HashSet<&str>) -> HashMap<String, BTreeSet<String>> {
+        self.inner.shared.calls().open_runs(session_ids)
     }
 
     /// How many calls became what.

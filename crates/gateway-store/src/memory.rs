@@ -134,32 +134,27 @@ impl TraceStore for MemoryStore {
 
     fn sessions(&self, query: &SessionList) -> Result<Vec<Session>, StoreError> {
         let tables = self.tables();
-        let wanted = tables.sessions_newest_first(|row| {
+        let wanted = |row: &&Session| {
             query.since.is_none_or(|since| row.created_at >= since)
                 && query
                     .run_id
                     .as_deref()
                     .is_none_or(|run| row.run_id.as_deref().unwrap_or("") == run)
-        });
-        Ok(wanted
-            .into_iter()
-            .take(limit(query.limit))
-            .cloned()
-            .collect())
+        };
+        let rows = tables.sessions().into_iter().filter(wanted);
+        Ok(rows.take(limit(query.limit)).cloned().collect())
     }
 
     fn session(&self, session_id: &str, scope: &Scope) -> Result<Option<Session>, StoreError> {
         let tables = self.tables();
-        let rows = tables.sessions_newest_first(|row| {
-            row.session_id == session_id && scope.includes(row.run_id.as_deref())
-        });
-        Ok(Session::sum(rows.into_iter().cloned()))
+        let rows = tables.session(session_id).into_iter();
+        let wanted = rows.filter(|row| scope.includes(row.run_id.as_deref()));
+        Ok(Session::sum(wanted.cloned()))
     }
 
     fn session_runs(&self, session_id: &str) -> Result<Vec<Session>, StoreError> {
         let tables = self.tables();
-        let rows = tables.sessions_newest_first(|row| row.session_id == session_id);
-        Ok(rows.into_iter().cloned().collect())
+        Ok(tables.session(session_id).into_iter().cloned().collect())
     }
 
     fn runs(&self, since: Option<f64>, most: Option<u64>) -> Result<Vec<Run>, StoreError> {

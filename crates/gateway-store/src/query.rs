@@ -220,6 +220,10 @@ impl Session {
             trace_count: sum.trace_count + row.trace_count,
             total_count: sum.total_count + row.total_count,
             deleted_count: sum.deleted_count + row.deleted_count,
+            metadata: match sum.metadata == Json::empty_object() {
+                true => row.metadata,
+                false => sum.metadata,
+            },
             created_at: sum.created_at.min(row.created_at),
             run_id: None,
             first_trace_at: earliest(sum.first_trace_at, row.first_trace_at),

@@ -62,8 +62,8 @@ pub trait TraceStore: Send + Sync + 'static {
     fn sessions(&self, query: &SessionList) -> Result<Vec<Session>, StoreError>;
 
     /// One session within a scope. Over several rows: their counts added up, the earliest
-    /// `created_at` and first trace, the latest last trace, the metadata of the newest row, and no
-    /// run. `None` if the scope holds no row of it.
+    /// `created_at` and first trace, the latest last trace, the metadata of the newest row that has
+    /// any, and no run. `None` if the scope holds no row of it.
     fn session(&self, session_id: &str, scope: &Scope) -> Result<Option<Session>, StoreError>;
 
     /// The rows of one session, newest first: its runs.

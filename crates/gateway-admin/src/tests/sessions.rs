@@ -373,6 +373,38 @@ async fn a_delete_that_would_have_to_guess_the_run_lists_them() {
 }
 
 #[tokio::test]
+async fn a_delete_does_not_guess_between_stored_calls_and_calls_under_way() {
+    let plane = Plane::new();
+    plane.record_in(&[("s", Some("r1"))]).await;
+    let of = |run| Made {
+        run,
+        ..Made::default()
+    };
+    let open = plane.admit(&of(Some("r2"))).await;
+    let message = plane.delete("/sessions/s").await.refused(409, "conflict");
+    assert!(message.contains("r1, r2"), "{message}");
+    assert_eq!(
+        plane.delete("/sessions/s?run_id=r2").await.ok(),
+        json!({"deleted": 0})
+    );
+    // It is overtaken, and so belongs to no run any more.
+    assert_eq!(
+        plane.delete("/sessions/s").await.ok(),
+        json!({"deleted": 1})
+    );
+    let reply = Reply::interrupted(None);
+    plane.ledger.finish(&open, &reply).await.unwrap();
+    assert_eq!(plane.get("/traces/count").await.ok(), json!({"count": 0}));
+
+    // A session that was made without a run is in that of its only call.
+    plane.post("/sessions", r#"{"session_id":"s"}"#).await.ok();
+    let open = plane.admit(&of(Some("r1"))).await;
+    plane.delete("/sessions/s").await.ok();
+    plane.ledger.finish(&open, &reply).await.unwrap();
+    assert_eq!(plane.get("/traces/count").await.ok(), json!({"count": 0}));
+}
+
+#[tokio::test]
 async fn a_batch_is_deleted_in_one_go_and_the_unknown_count_nothing() {
     let plane = Plane::new();
     plane

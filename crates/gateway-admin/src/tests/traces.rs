@@ -439,15 +439,7 @@ async fn the_report_says_whether_a_session_is_whole() {
 #[tokio::test]
 async fn the_report_counts_what_is_under_way_and_what_was_overtaken() {
     let plane = Plane::new();
-    let admit = async |id: &str| {
-        let mut meta = CallMeta::new(id, Endpoint::ChatCompletions, 1.0);
-        meta.identity.session_id = Some("s".to_owned());
-        let call = Call {
-            meta,
-            request: Bytes::from_static(b"{}"),
-        };
-        plane.ledger.admit(&call).await.unwrap();
-    };
+    let admit = async || plane.admit(&Made::default()).await;
     let counts = async || {
         let report = plane.get("/sessions/s/report").await.ok();
         let count = |name: &str| report[name].as_u64().unwrap();
@@ -455,7 +447,7 @@ async fn the_report_counts_what_is_under_way_and_what_was_overtaken() {
         assert_eq!(count("accepted"), counts.iter().sum::<u64>());
         (counts, report["verdict"].as_str().unwrap().to_owned())
     };
-    admit("1").await;
+    let first = admit().await;
     assert_eq!(counts().await, ([0, 1, 0], "in_progress".to_owned()));
     plane.ask("DELETE", "/sessions/s", "").await.ok();
     plane
@@ -465,10 +457,10 @@ async fn the_report_counts_what_is_under_way_and_what_was_overtaken() {
     plane.record(Made::default()).await;
     assert_eq!(counts().await, ([1, 0, 0], "complete".to_owned()));
     let reply = Reply::interrupted(None);
-    plane.ledger.finish("1", &reply).await.unwrap();
+    plane.ledger.finish(&first, &reply).await.unwrap();
     assert_eq!(counts().await, ([1, 0, 1], "complete".to_owned()));
-    admit("2").await;
+    let second = admit().await;
     assert_eq!(counts().await, ([1, 1, 1], "in_progress".to_owned()));
-    plane.ledger.finish("2", &reply).await.unwrap();
+    plane.ledger.finish(&second, &reply).await.unwrap();
     assert_eq!(counts().await, ([2, 0, 1], "incomplete".to_owned()));
 }

@@ -132,6 +132,9 @@ fn a_session_in_two_runs(store: &dyn TraceStore) -> Result<(), StoreError> {
         (Some(5001.0), Some(5003.0))
     );
     assert_eq!(sum.created_at, 100.0);
+    writer.put_session("s", Some("r"), Some(r#"{"split":"train"}"#));
+    let sum = store.session("s", &Scope::All)?.expect("it has traces");
+    assert_eq!(sum.metadata.as_str(), r#"{"split":"train"}"#);
     let one = store.session("s", &run("r"))?.expect("it has traces");
     assert_eq!((one.run_id.as_deref(), one.trace_count), (Some("r"), 1));
     Ok(())

@@ -1,6 +1,6 @@
 //! The calls under way and the records on their way to the disk: what the counters count.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -86,6 +86,22 @@ impl Calls {
                 && !call.overtaken
         });
         open.map(|(trace_id, _)| trace_id)
+    }
+
+    /// The runs, `""` for none, in which these sessions have calls that are open and will leave a
+    /// trace.
+    pub(super) fn open_runs(
+        &self,
+        session_ids: &HashSet<&str>,
+    ) -> HashMap<String, BTreeSet<String>> {
+        let mut runs: HashMap<_, BTreeSet<_>> = HashMap::new();
+        for call in self.open.values() {
+            if !call.overtaken && session_ids.contains(&*call.session_id) {
+                let of_session = runs.entry(call.session_id.clone()).or_default();
+                of_session.insert(call.run_id.clone().unwrap_or_default());
+            }
+        }
+        runs
     }
 
     pub(super) fn is_open(&self, trace_id: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What the callers, the journal's thread, the applier and the dispatcher share.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -75,7 +76,8 @@ impl Pace {
 #[derive(Default)]
 struct Waiters {
     applied: Vec<(u64, oneshot::Sender<()>)>,
-    changed: Vec<(u64, oneshot::Sender<u64>)>,
+    /// In the order of the journal.
+    changed: VecDeque<(u64, oneshot::Sender<u64>)>,
 }
 
 impl Shared {
@@ -261,7 +263,7 @@ impl Shared {
         let mut waiters = lock(&self.waiters);
         let seq = append()?;
         let (sender, deleted) = oneshot::channel();
-        waiters.changed.push((seq, sender));
+        waiters.changed.push_back((seq, sender));
         Ok((seq, deleted))
     }
 
@@ -279,7 +281,7 @@ impl Shared {
             applied: reached,
             changed,
         } = &mut *waiters;
-        for (seq, sender) in changed.extract_if(.., |(seq, _)| *seq <= applied) {
+        while let Some((seq, sender)) = changed.pop_front_if(|(seq, _)| *seq <= applied) {
             let deleted = deleted
                 .iter()
                 .find(|(of, _)| *of == seq)

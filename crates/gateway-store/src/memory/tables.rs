@@ -287,15 +287,15 @@ impl Tables {
         at: f64,
     ) {
         self.bind(session_id, run_id);
-        let is_known = self.sessions.keys().any(|(id, _)| id == session_id);
-        if run_id.is_some() || !is_known {
+        if run_id.is_some() || self.session_runs(session_id).next().is_none() {
             self.session_row(session_id, run_id, at);
         }
         let Some(metadata) = metadata else { return };
-        let of_session = self.sessions.values_mut().map(|row| &mut row.session);
-        for row in of_session.filter(|row| row.session_id == session_id) {
-            if run_id.is_none() || row.run_id.as_deref() == run_id {
-                row.metadata = metadata.clone();
+        let runs: Vec<_> = self.session_runs(session_id).cloned().collect();
+        for run in runs {
+            if run_id.is_none_or(|run_id| run == run_id) {
+                let row = self.sessions.get_mut(&(session_id.to_owned(), run));
+                row.expect("it was found").session.metadata = metadata.clone();
             }
         }
     }
@@ -315,13 +315,27 @@ impl Tables {
             self.by_session
                 .remove(&(session_id.to_owned(), *arrival_seq, *commit_seq));
         }
-        self.sessions.retain(|(id, _), row| {
-            id != session_id || !scope.includes(row.session.run_id.as_deref())
-        });
-        if !self.sessions.keys().any(|(id, _)| id == session_id) {
+        let runs: Vec<_> = self.session_runs(session_id).cloned().collect();
+        for run in runs.into_iter().filter(|run| scope.includes(Some(run))) {
+            self.sessions.remove(&(session_id.to_owned(), run));
+        }
+        if self.session_runs(session_id).next().is_none() {
             self.sampling_params.remove(session_id);
         }
         doomed.len() as u64
+    }
+
+    /// The runs of a session, `""` for none.
+    fn session_runs(&self, session_id: &str) -> impl Iterator<Item = &String> {
+        self.rows_of(session_id).map(|(run, _)| run)
+    }
+
+    /// The rows of a session, by run.
+    fn rows_of(&self, session_id: &str) -> impl Iterator<Item = (&String, &SessionRow)> {
+        let first = (session_id.to_owned(), String::new());
+        let rows = self.sessions.range(first..);
+        rows.take_while(move |((id, _), _)| id == session_id)
+            .map(|((_, run), row)| (run, row))
     }
 
     /// The traces of a session in the order of arrival.
@@ -333,17 +347,14 @@ impl Tables {
             .map(|(_, _, commit_seq)| &self.traces[commit_seq])
     }
 
-    pub(super) fn sessions_newest_first(&self, wanted: impl Fn(&Session) -> bool) -> Vec<&Session> {
-        let mut rows: Vec<_> = self
-            .sessions
-            .values()
-            .filter(|row| wanted(&row.session))
-            .collect();
-        rows.sort_by(|a, b| {
-            let by_time = b.session.created_at.total_cmp(&a.session.created_at);
-            by_time.then(b.made.cmp(&a.made))
-        });
-        rows.into_iter().map(|row| &row.session).collect()
+    /// All sessions, newest first.
+    pub(super) fn sessions(&self) -> Vec<&Session> {
+        newest_first(self.sessions.values())
+    }
+
+    /// The rows of one session, newest first.
+    pub(super) fn session(&self, session_id: &str) -> Vec<&Session> {
+        newest_first(self.rows_of(session_id).map(|(_, row)| row))
     }
 
     pub(super) fn runs_newest_first(&self) -> impl Iterator<Item = &Run> {
@@ -356,4 +367,13 @@ impl Tables {
         });
         rows.into_iter().map(|row| &row.run)
     }
+}
+
+fn newest_first<'a>(rows: impl Iterator<Item = &'a SessionRow>) -> Vec<&'a Session> {
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by(|a, b| {
+        let by_time = b.session.created_at.total_cmp(&a.session.created_at);
+        by_time.then(b.made.cmp(&a.made))
+    });
+    rows.into_iter().map(|row| &row.session).collect()
 }
