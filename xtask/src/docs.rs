@@ -1,5 +1,5 @@
-//! `cargo xtask docs`: the pages that are made from tables in the code. A test of the crate that
-//! holds the table fails while a page is stale.
+//! `cargo xtask docs`: the pages that are made from the code. A test of the crate that a page is
+//! made from fails while it is stale.
 
 use std::fs;
 use std::path::Path;
@@ -16,6 +16,7 @@ pub(crate) fn run(workspace: &Path) -> Result<(), String> {
         ("trace-schema.json", schema::json_schema()),
         ("trace-schema.md", schema::page()),
         ("configuration.md", gateway_config::page()),
+        ("openapi.json", gateway_admin::openapi().to_owned()),
     ] {
         let file = workspace.join("docs").join(name);
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;

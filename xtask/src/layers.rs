@@ -82,7 +82,10 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("gateway-tests", &["gateway-bin", "gateway-trace"]),
-    ("xtask", &["gateway-config", "gateway-trace"]),
+    (
+        "xtask",
+        &["gateway-admin", "gateway-config", "gateway-trace"],
+    ),
 ];
 
 /// The crates that know no I/O, no clock and no chance: time and ids come in

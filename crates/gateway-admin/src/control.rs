@@ -3,26 +3,48 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Shared;
 use crate::body::Body;
 use crate::fields::Fields;
+use crate::openapi::BadBody;
 use crate::refusal::Refusal;
 
 /// The version of the weights that the workers serve; null before it was told.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct WeightVersion {
+    #[schema(required = true)]
     weight_version: Option<i64>,
 }
 
-/// `GET /admin/weight_version`
+/// Tells the version of the weights that the workers serve.
+#[utoipa::path(
+    get, path = "/admin/weight_version", operation_id = "weight_version", tag = "control",
+    responses((status = 200, description = "As it was told last.", body = WeightVersion)),
+)]
 pub(crate) async fn weight_version(State(shared): State<Shared>) -> Json<WeightVersion> {
     Json(WeightVersion {
         weight_version: shared.state.weight_version(),
     })
 }
 
-/// `POST /admin/weight_version`: for calls that arrive from now on.
+/// What is told of the weights.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "handlers read a body member by member; this is its schema"
+)]
+pub(crate) struct NewWeightVersion {
+    weight_version: i64,
+}
+
+/// Takes note of another version of the weights, for calls that arrive from now on.
+#[utoipa::path(
+    post, path = "/admin/weight_version", operation_id = "set_weight_version", tag = "control",
+    request_body = NewWeightVersion,
+    responses((status = 200, description = "It is noted.", body = WeightVersion), BadBody),
+)]
 pub(crate) async fn set_weight_version(
     State(shared): State<Shared>,
     body: Body,
@@ -37,12 +59,19 @@ pub(crate) async fn set_weight_version(
 }
 
 /// The answer to a flush.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Flushed {
+    #[schema(pattern = "^flushed$")]
     status: &'static str,
 }
 
-/// `POST /admin/flush`: once every call whose reply has ended is durable and in the store.
+/// Answers once every call whose reply has ended is durable and in the store.
+///
+/// If that cannot be done within 25 s: 500, and the message says what is not where it belongs.
+#[utoipa::path(
+    post, path = "/admin/flush", operation_id = "flush", tag = "control",
+    responses((status = 200, description = "It is done.", body = Flushed)),
+)]
 pub(crate) async fn flush(State(shared): State<Shared>) -> Result<Json<Flushed>, Refusal> {
     shared.ledger.flush().await?;
     Ok(Json(Flushed { status: "flushed" }))

@@ -10,6 +10,7 @@ use gateway_store::LedgerStatus;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Shared;
 
@@ -18,13 +19,18 @@ use crate::Shared;
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What `GET /` says: some clients knock there first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Knock {
+    /// `rllm-model-gateway`.
     name: &'static str,
     version: &'static str,
 }
 
-/// `GET /`
+/// Names the program; some clients knock there first.
+#[utoipa::path(
+    get, path = "/", operation_id = "knock", tag = "health",
+    responses((status = 200, description = "Its name and version.", body = Knock)),
+)]
 pub(crate) async fn knock(State(shared): State<Shared>) -> Json<Knock> {
     Json(Knock {
         name: NAME,
@@ -33,17 +39,25 @@ pub(crate) async fn knock(State(shared): State<Shared>) -> Json<Knock> {
 }
 
 /// What `GET /health` says.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Alive {
+    #[schema(pattern = "^ok$")]
     status: &'static str,
     version: &'static str,
+    /// What the traces of this gateway call it; kept with its journal.
     instance_id: String,
+    /// Its own run.
+    #[schema(required = true)]
     run_id: Option<String>,
     /// Seconds since the start.
     uptime: f64,
 }
 
-/// `GET /health`: 200 while the process can serve. Waits for nothing.
+/// Answers while the process can serve, and waits for nothing.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "health",
+    responses((status = 200, description = "It lives.", body = Alive)),
+)]
 pub(crate) async fn alive(State(shared): State<Shared>) -> Json<Alive> {
     Json(Alive {
         status: "ok",
@@ -55,8 +69,9 @@ pub(crate) async fn alive(State(shared): State<Shared>) -> Json<Alive> {
 }
 
 /// What `GET /ready` says.
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Readiness {
+    #[schema(pattern = "^(not_)?ready$")]
     status: &'static str,
     /// Why no new calls should be sent here.
     reasons: Vec<String>,
@@ -64,7 +79,15 @@ pub(crate) struct Readiness {
     warnings: Vec<String>,
 }
 
-/// `GET /ready`: 200, or 503 with the reasons.
+/// Says whether new calls should be sent here, and why not.
+#[utoipa::path(
+    get, path = "/ready", operation_id = "ready", tag = "health",
+    responses(
+        (status = 200, description = "It is ready.", body = Readiness),
+        (status = 503, description = "It is not, for these reasons.", body = Readiness,
+            headers(("Retry-After" = String, description = "Seconds."))),
+    ),
+)]
 pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
     let readiness = readiness(shared.state.drain().begun(), &shared.ledger.status());
     if readiness.reasons.is_empty() {
@@ -140,14 +163,20 @@ pub(crate) fn readiness(draining: bool, ledger: &LedgerStatus) -> Readiness {
 }
 
 /// What `GET /health/workers` says.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Pool {
+    /// As `GET /admin/workers` lists them.
     workers: Vec<WorkerInfo>,
+    /// How many of them get calls.
     healthy: usize,
     total: usize,
 }
 
-/// `GET /health/workers`
+/// Lists the workers and counts the healthy ones.
+#[utoipa::path(
+    get, path = "/health/workers", operation_id = "health_workers", tag = "health",
+    responses((status = 200, description = "The pool.", body = Pool)),
+)]
 pub(crate) async fn workers(State(shared): State<Shared>) -> Json<Pool> {
     let workers = shared.state.workers().list();
     let healthy = workers.iter().filter(|worker| worker.healthy).count();

@@ -42,7 +42,9 @@ mod body;
 mod control;
 mod fields;
 mod health;
+mod listing;
 mod metrics;
+mod openapi;
 mod path;
 mod query;
 mod refusal;
@@ -57,6 +59,8 @@ mod traces;
 mod workers;
 
 use std::sync::Arc;
+
+pub use crate::openapi::openapi;
 
 use axum::Router;
 use axum::body::Body;

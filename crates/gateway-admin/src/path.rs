@@ -19,6 +19,9 @@ const TRACES: &str = "/traces/";
 /// What may follow a session's id; each ends the id only where it stands raw.
 const SESSION_TAILS: [&str; 2] = ["/traces", "/report"];
 
+/// What a session takes.
+const SESSION_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::DELETE];
+
 /// Paths below `/traces/` that are requests of their own, and no trace's id.
 const TRACE_REQUESTS: [&str; 3] = ["count", "facets", "query"];
 
@@ -55,8 +58,8 @@ fn split<'a>(method: &Method, path: &'a str) -> Option<(&'static str, &'a str, &
         .find(|prefix| path.starts_with(prefix))?;
     let rest = &path[prefix.len()..];
     let id = match prefix {
-        // Only the POST is a batch: a session may well be called `batch_delete`.
-        SESSIONS if rest == "batch_delete" && method == Method::POST => return None,
+        // A session may well be called `batch_delete`, but nobody posts to one.
+        SESSIONS if rest == "batch_delete" && !SESSION_METHODS.contains(method) => return None,
         SESSIONS => session_id(rest),
         TRACES if TRACE_REQUESTS.contains(&rest) => return None,
         _ => rest,

@@ -1,95 +1,93 @@
 //! The table of requests: which handler answers what, and who may use which method.
 
 use axum::Router;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, get, post};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
 
 use crate::refusal::Refusal;
-use crate::{Shared, control, health, metrics, runs, sessions, traces, workers};
+use crate::{Shared, control, health, metrics, openapi, runs, sessions, traces, workers};
 
-/// Every request of the management plane. A `GET` handler answers `HEAD` as well; ids are one
-/// segment each, see [`path`](crate::path).
+/// Every request of the management plane, ready to be served.
 pub(crate) fn router(shared: Shared) -> Router {
-    Router::new()
-        .route("/", reads(get(health::knock)))
-        .route("/health", reads(get(health::alive)))
-        .route("/ready", reads(get(health::ready)))
-        .route("/health/workers", reads(get(health::workers)))
-        .route(
-            "/sessions",
-            only(
-                "GET, HEAD, POST",
-                get(sessions::list).post(sessions::create),
-            ),
-        )
-        .route(
-            "/sessions/batch_delete",
-            writes(post(sessions::batch_delete)),
-        )
-        .route(
-            "/sessions/{session_id}",
-            only(
-                "GET, HEAD, DELETE",
-                get(sessions::one).delete(sessions::delete),
-            ),
-        )
-        .route(
-            "/sessions/{session_id}/traces",
-            reads(get(traces::of_session)),
-        )
-        .route("/sessions/{session_id}/report", reads(get(traces::report)))
-        .route("/traces", reads(get(traces::feed)))
-        .route("/traces/count", reads(get(traces::count)))
-        .route("/traces/facets", reads(get(traces::facets)))
-        .route("/traces/query", writes(post(traces::query)))
-        .route("/traces/{trace_id}", reads(get(traces::one)))
-        .route("/runs", reads(get(runs::list)))
-        .route("/runs/{run_id}", reads(get(runs::one)))
-        .route(
-            "/admin/workers",
-            only(
-                "GET, HEAD, POST",
-                get(workers::list).post(workers::register),
-            ),
-        )
-        .route(
-            "/admin/workers/{worker_id}",
-            only("DELETE", delete(workers::remove)),
-        )
-        .route(
-            "/admin/weight_version",
-            only(
-                "GET, HEAD, POST",
-                get(control::weight_version).post(control::set_weight_version),
-            ),
-        )
-        .route("/admin/flush", writes(post(control::flush)))
-        .route("/admin/pause", writes(post(Refusal::not_built("pausing"))))
-        .route(
-            "/admin/resume",
-            writes(post(Refusal::not_built("resuming"))),
-        )
-        .route(
-            "/admin/reload",
-            writes(post(Refusal::not_built("reloading the configuration"))),
-        )
-        .route("/metrics", reads(get(metrics::page)))
-        .route(
-            "/openapi.json",
-            reads(get(Refusal::not_built("the OpenAPI document"))),
-        )
-        .fallback(Refusal::no_path())
-        .with_state(shared)
+    let (router, _) = requests().split_for_parts();
+    router.fallback(Refusal::no_path()).with_state(shared)
 }
 
-fn reads(methods: MethodRouter<Shared>) -> MethodRouter<Shared> {
+/// The requests; their paths stand beside the handlers. A `GET` handler answers `HEAD` as well; ids
+/// are one segment each, see [`path`](crate::path).
+pub(crate) fn requests() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(openapi::begun())
+        .routes(reads(routes!(health::knock)))
+        .routes(reads(routes!(health::alive)))
+        .routes(reads(routes!(health::ready)))
+        .routes(reads(routes!(health::workers)))
+        .routes(only(
+            "GET, HEAD, POST",
+            routes!(sessions::list, sessions::create),
+        ))
+        // It may be a session's id as well.
+        .routes(only(
+            "GET, HEAD, POST, DELETE",
+            routes!(sessions::batch_delete),
+        ))
+        .routes(only(
+            "GET, HEAD, DELETE",
+            routes!(sessions::one, sessions::delete),
+        ))
+        .routes(reads(routes!(traces::of_session)))
+        .routes(reads(routes!(traces::report)))
+        .routes(reads(routes!(traces::feed)))
+        .routes(reads(routes!(traces::count)))
+        .routes(reads(routes!(traces::facets)))
+        .routes(writes(routes!(traces::query)))
+        .routes(reads(routes!(traces::one)))
+        .routes(reads(routes!(runs::list)))
+        .routes(reads(routes!(runs::one)))
+        .routes(only(
+            "GET, HEAD, POST",
+            routes!(workers::list, workers::register),
+        ))
+        .routes(only("DELETE", routes!(workers::remove)))
+        .routes(only(
+            "GET, HEAD, POST",
+            routes!(control::weight_version, control::set_weight_version),
+        ))
+        .routes(writes(routes!(control::flush)))
+        .route("/admin/pause", not_built(post, "POST", "pausing"))
+        .route("/admin/resume", not_built(post, "POST", "resuming"))
+        .route(
+            "/admin/reload",
+            not_built(post, "POST", "reloading the configuration"),
+        )
+        .route(
+            "/metrics",
+            get(metrics::page).fallback(Refusal::method("GET, HEAD")),
+        )
+        .routes(reads(routes!(openapi::document)))
+}
+
+fn reads(methods: UtoipaMethodRouter<Shared>) -> UtoipaMethodRouter<Shared> {
     only("GET, HEAD", methods)
 }
 
-fn writes(methods: MethodRouter<Shared>) -> MethodRouter<Shared> {
+fn writes(methods: UtoipaMethodRouter<Shared>) -> UtoipaMethodRouter<Shared> {
     only("POST", methods)
 }
 
 /// Any other method is refused with those that the path takes.
-fn only(allow: &'static str, methods: MethodRouter<Shared>) -> MethodRouter<Shared> {
-    methods.fallback(Refusal::method(allow))
+fn only(
+    allow: &'static str,
+    (schemas, paths, methods): UtoipaMethodRouter<Shared>,
+) -> UtoipaMethodRouter<Shared> {
+    let methods = methods.fallback(Refusal::method(allow));
+    (schemas, paths, methods)
+}
+
+fn not_built(
+    method: fn(Refusal) -> MethodRouter<Shared>,
+    allow: &'static str,
+    what: &str,
+) -> MethodRouter<Shared> {
+    method(Refusal::not_built(what)).fallback(Refusal::method(allow))
 }

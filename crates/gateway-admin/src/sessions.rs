@@ -5,14 +5,17 @@ use axum::extract::{Path, State};
 use gateway_json::Value;
 use gateway_metadata::{Claims, has_v1_segment};
 use gateway_state::SamplingParams;
-use gateway_store::SessionList;
+use gateway_store::{Session, SessionList};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::Shared;
 use crate::body::{Body, Object};
 use crate::fields::Fields;
+use crate::openapi::{self, AnyObject, BadBody, Behind, Conflict, NotThere, Scope, SessionId};
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::reply::JsonText;
@@ -39,14 +42,40 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// The answer to a `POST /sessions`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Created {
+    /// As it was chosen, or a new one.
     session_id: String,
     /// The base path that the session's agent is given.
     url: String,
 }
 
-/// `POST /sessions`: creates a session, or updates what of it is given.
+/// What a session is created or updated with; all of it may be left out.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "handlers read a body member by member; this is its schema"
+)]
+pub(crate) struct NewSession {
+    /// Chosen by the gateway by default. At most 512 bytes, without control characters and without
+    /// a `/v1` segment.
+    #[schema(max_length = 512)]
+    session_id: Option<String>,
+    /// Replaces the metadata as a whole, and comes back as it was written.
+    metadata: Option<AnyObject>,
+    /// Replaces the sampling params as a whole: what is added to the bodies of the session's calls.
+    /// They cannot set `model`, `stream` or `messages`.
+    sampling_params: Option<AnyObject>,
+}
+
+/// Creates a session, or updates what of it is given.
+#[utoipa::path(
+    post, path = "/sessions", operation_id = "put_session", tag = "sessions",
+    request_body = NewSession,
+    responses(
+        (status = 200, description = "It is stored.", body = Created), BadBody, Behind,
+    ),
+)]
 pub(crate) async fn create(
     State(shared): State<Shared>,
     body: Body,
@@ -101,7 +130,24 @@ fn stored(value: Value<'_>) -> gateway_store::Json {
     gateway_store::Json::new(value.text()).expect("a value of a parsed text is JSON")
 }
 
-/// `GET /sessions`: one row for each session and run, newest first.
+/// What narrows the list of sessions.
+pub(crate) struct SessionRows;
+
+impl IntoParams for SessionRows {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            openapi::number("since", "Only sessions created at this time or later."),
+            openapi::count("limit", "At most so many."),
+        ]
+    }
+}
+
+/// Lists the sessions, newest first: one row for each session and run.
+#[utoipa::path(
+    get, path = "/sessions", operation_id = "list_sessions", tag = "sessions",
+    params(SessionRows, Scope),
+    responses((status = 200, description = "The rows.", body = Vec<Session>), Behind),
+)]
 pub(crate) async fn list(State(shared): State<Shared>, query: Query) -> Result<JsonText, Refusal> {
     let list = SessionList {
         since: query.number("since")?,
@@ -113,7 +159,12 @@ pub(crate) async fn list(State(shared): State<Shared>, query: Query) -> Result<J
         .await
 }
 
-/// `GET /sessions/{session_id}`: its rows within the scope, added up.
+/// Tells of one session; over several runs its rows are added up, and `run_id` is null.
+#[utoipa::path(
+    get, path = "/sessions/{session_id}", operation_id = "session", tag = "sessions",
+    params(SessionId, Scope),
+    responses((status = 200, description = "The session.", body = Session), NotThere, Behind),
+)]
 pub(crate) async fn one(
     State(shared): State<Shared>,
     Path(session_id): Path<String>,
@@ -130,12 +181,22 @@ pub(crate) async fn one(
 }
 
 /// How many stored traces were deleted.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Deleted {
+    /// Calls that are still under way leave no trace, and do not count.
     deleted: u64,
 }
 
-/// `DELETE /sessions/{session_id}`: also of one that is not known, which deletes nothing.
+/// Deletes a session and its traces within the runs that are meant. One that is not known is no
+/// error.
+///
+/// Where no run is named, the gateway has none of its own, and the session is in several, it is not
+/// guessed: 409.
+#[utoipa::path(
+    delete, path = "/sessions/{session_id}", operation_id = "delete_session", tag = "sessions",
+    params(SessionId, Scope),
+    responses((status = 200, description = "It is gone.", body = Deleted), Conflict, Behind),
+)]
 pub(crate) async fn delete(
     State(shared): State<Shared>,
     Path(session_id): Path<String>,
@@ -146,7 +207,29 @@ pub(crate) async fn delete(
     Ok(Json(Deleted { deleted }))
 }
 
-/// `POST /sessions/batch_delete`: all of them, or none where one would have to be guessed.
+/// Which sessions to delete.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "handlers read a body member by member; this is its schema"
+)]
+pub(crate) struct DoomedSessions {
+    session_ids: Vec<String>,
+    /// As the parameter, which wins.
+    run_id: Option<String>,
+}
+
+/// Deletes many sessions at the price of one: all of them, or none where the run of one would have
+/// to be guessed.
+#[utoipa::path(
+    post, path = "/sessions/batch_delete", operation_id = "delete_sessions", tag = "sessions",
+    params(Scope),
+    request_body = DoomedSessions,
+    responses(
+        (status = 200, description = "They are gone.", body = Deleted),
+        Conflict, BadBody, Behind,
+    ),
+)]
 pub(crate) async fn batch_delete(
     State(shared): State<Shared>,
     query: Query,

@@ -16,6 +16,7 @@ use super::*;
 
 mod input;
 mod metrics;
+mod openapi;
 mod routes;
 mod sessions;
 mod status;

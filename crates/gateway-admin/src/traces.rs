@@ -1,22 +1,33 @@
 //! Traces: of a session, one by one, and the feed of all.
 
 use axum::extract::{Path, State};
-use gateway_store::{Feed, Order, SessionTraces, StoreError, TraceFilter, TraceStore};
-use gateway_trace::{Compact, Include, Outcome, ReportBuilder, SpanType};
+use gateway_store::{Facets, SessionTraces};
+use gateway_trace::ReportBuilder;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Shared;
 use crate::body::Body;
-use crate::fields::Fields;
+use crate::listing::{
+    Filter, Listing, Page, QueriedTraces, SessionListing, Timing, TracePage, TraceQuery, filter,
+    include,
+};
+use crate::openapi::{
+    BadBody, Behind, NotThere, Scope, SessionId, SessionReport, TraceId, TraceRecord,
+};
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::render::{push_trace, record_of};
 use crate::reply::JsonText;
 use crate::scope::Runs;
 
-/// How many traces a page of the feed has unless the request says otherwise.
-const PAGE: u64 = 200;
-
-/// `GET /sessions/{session_id}/traces`: in the order in which the calls arrived.
+/// Lists the traces of a session in the order in which the calls arrived: completed model calls,
+/// unless more is asked for. A session that is not known has none.
+#[utoipa::path(
+    get, path = "/sessions/{session_id}/traces", operation_id = "session_traces", tag = "sessions",
+    params(SessionId, Scope, Listing),
+    responses((status = 200, description = "The traces.", body = SessionListing), Behind),
+)]
 pub(crate) async fn of_session(
     State(shared): State<Shared>,
     Path(session_id): Path<String>,
@@ -28,7 +39,13 @@ pub(crate) async fn of_session(
         .await
 }
 
-/// `GET /sessions/{session_id}/report`: whether a trainer may take the session as it is.
+/// Says whether a trainer may take a session as it is.
+#[utoipa::path(
+    get, path = "/sessions/{session_id}/report", operation_id = "session_report",
+    tag = "sessions",
+    params(SessionId, Scope),
+    responses((status = 200, description = "The report.", body = SessionReport), NotThere, Behind),
+)]
 pub(crate) async fn report(
     State(shared): State<Shared>,
     Path(session_id): Path<String>,
@@ -57,7 +74,14 @@ pub(crate) async fn report(
     report.await?.ok_or(unknown)
 }
 
-/// `GET /traces/{trace_id}`
+/// Shows one trace.
+#[utoipa::path(
+    get, path = "/traces/{trace_id}", operation_id = "trace", tag = "traces",
+    params(TraceId, Timing),
+    responses(
+        (status = 200, description = "The trace.", body = TraceRecord), NotThere, Behind,
+    ),
+)]
 pub(crate) async fn one(
     State(shared): State<Shared>,
     Path(trace_id): Path<String>,
@@ -76,28 +100,55 @@ pub(crate) async fn one(
     found.await?.ok_or(unknown)
 }
 
-/// `GET /traces`: a page of all traces in the order of commits.
+/// Shows a page of all traces in the order of commits.
+#[utoipa::path(
+    get, path = "/traces", operation_id = "list_traces", tag = "traces",
+    params(Page),
+    responses((status = 200, description = "The page.", body = TracePage), Behind),
+)]
 pub(crate) async fn feed(State(shared): State<Shared>, query: Query) -> Result<JsonText, Refusal> {
     let page = Page::read(&query)?;
     shared.read(move |store| page.render(store)).await
 }
 
-/// `GET /traces/count`
+/// Counts the traces that the filters of the feed let through.
+#[utoipa::path(
+    get, path = "/traces/count", operation_id = "count_traces", tag = "traces",
+    params(Filter),
+    responses((status = 200, description = "How many.", body = TraceCount), Behind),
+)]
 pub(crate) async fn count(State(shared): State<Shared>, query: Query) -> Result<JsonText, Refusal> {
     let filter = filter(&query)?;
-    let text = shared.read(move |store| Ok(format!(r#"{{"count":{}}}"#, store.count(&filter)?)));
-    text.await.map(JsonText)
+    shared
+        .read(move |store| {
+            let count = store.count(&filter)?;
+            Ok(JsonText::of(&TraceCount { count }))
+        })
+        .await
 }
 
-/// `GET /traces/facets`
+/// Lists the distinct values that the feed can be filtered by, sorted.
+#[utoipa::path(
+    get, path = "/traces/facets", operation_id = "trace_facets", tag = "traces",
+    responses((status = 200, description = "The values.", body = Facets), Behind),
+)]
 pub(crate) async fn facets(State(shared): State<Shared>) -> Result<JsonText, Refusal> {
     shared
         .read(|store| Ok(JsonText::of(&store.facets()?)))
         .await
 }
 
-/// `POST /traces/query`: with session ids the traces of these sessions, one after the other; with
-/// none the feed, its filters in the body.
+/// Lists the traces of several sessions, or a page of the feed.
+///
+/// With `session_ids`: the traces of these sessions, one after the other, each listed as a session
+/// is, `limit` for each. Without: the feed, its parameters as members.
+#[utoipa::path(
+    post, path = "/traces/query", operation_id = "query_traces", tag = "traces",
+    request_body = TraceQuery,
+    responses(
+        (status = 200, description = "The traces.", body = QueriedTraces), BadBody, Behind,
+    ),
+)]
 pub(crate) async fn query(State(shared): State<Shared>, body: Body) -> Result<JsonText, Refusal> {
     let object = body.object()?;
     if let Some(session_ids) = object.texts("session_ids")? {
@@ -110,158 +161,8 @@ pub(crate) async fn query(State(shared): State<Shared>, body: Body) -> Result<Js
     shared.read(move |store| page.render(store)).await
 }
 
-/// What a listing of a session shows.
-struct Listing {
-    /// The query for each session; its id is filled in for each.
-    query: SessionTraces,
-    include: Include,
-    is_compact: bool,
-}
-
-impl Listing {
-    fn read(fields: &impl Fields, own_run: Option<&str>) -> Result<Self, Refusal> {
-        let formats = [("full", false), ("compact", true)];
-        let plain = SessionTraces::plain("", Runs::read(fields, own_run)?.scope());
-        let query = SessionTraces {
-            since: fields.number("since")?,
-            limit: fields.count("limit")?,
-            outcome: fields.word("outcome", &OUTCOMES)?.unwrap_or(plain.outcome),
-            span_type: fields
-                .word("span_type", &SPAN_TYPES)?
-                .unwrap_or(plain.span_type),
-            ..plain
-        };
-        Ok(Self {
-            query,
-            include: include(fields)?,
-            is_compact: fields.word("format", &formats)?.unwrap_or_default(),
-        })
-    }
-
-    /// The traces of these sessions: one JSON array, or one compact document.
-    fn render(
-        mut self,
-        store: &dyn TraceStore,
-        sessions: Vec<String>,
-    ) -> Result<JsonText, StoreError> {
-        if self.is_compact {
-            let mut compact = Compact::default();
-            for session_id in sessions {
-                self.query.session_id = session_id;
-                for trace in store.session_traces(&self.query)? {
-                    compact.push(&record_of(&trace));
-                }
-            }
-            return Ok(JsonText(compact.finish()));
-        }
-        let mut text = String::from("[");
-        for session_id in sessions {
-            self.query.session_id = session_id;
-            for trace in store.session_traces(&self.query)? {
-                if text.len() > 1 {
-                    text.push(',');
-                }
-                push_trace(&mut text, &trace, self.include);
-            }
-        }
-        text.push(']');
-        Ok(JsonText(text))
-    }
-}
-
-const OUTCOMES: [(&str, Option<Outcome>); 7] = [
-    ("all", None),
-    ("completed", Some(Outcome::Completed)),
-    ("upstream_error", Some(Outcome::UpstreamError)),
-    ("truncated", Some(Outcome::Truncated)),
-    ("client_disconnected", Some(Outcome::ClientDisconnected)),
-    ("gateway_error", Some(Outcome::GatewayError)),
-    ("interrupted", Some(Outcome::Interrupted)),
-];
-
-const SPAN_TYPES: [(&str, Option<SpanType>); 3] = [
-    ("all", None),
-    ("llm.call", Some(SpanType::Llm)),
-    ("llm.embedding", Some(SpanType::Embedding)),
-];
-
-/// A page of the feed.
-struct Page {
-    query: Feed,
-    include: Include,
-}
-
-impl Page {
-    fn read(fields: &impl Fields) -> Result<Self, Refusal> {
-        let orders = [("desc", Order::NewestFirst), ("asc", Order::OldestFirst)];
-        let query = Feed {
-            filter: filter(fields)?,
-            order: fields.word("order", &orders)?.unwrap_or_default(),
-            cursor: cursor(fields)?,
-            limit: fields.count("limit")?.unwrap_or(PAGE),
-        };
-        Ok(Self {
-            query,
-            include: include(fields)?,
-        })
-    }
-
-    fn render(self, store: &dyn TraceStore) -> Result<JsonText, StoreError> {
-        let page = store.feed(&self.query)?;
-        let mut text = String::from(r#"{"traces":["#);
-        for (position, trace) in page.traces.into_iter().enumerate() {
-            if position > 0 {
-                text.push(',');
-            }
-            let include = Include {
-                created_at: Some(trace.created_at),
-                ..self.include
-            };
-            push_trace(&mut text, &trace, include);
-        }
-        let next = page
-            .next_cursor
-            .map_or("null".to_owned(), |seq| format!("\"{seq}\""));
-        text.push_str(&format!(r#"],"next_cursor":{next}}}"#));
-        Ok(JsonText(text))
-    }
-}
-
-/// The filters of the feed and its count.
-fn filter(fields: &impl Fields) -> Result<TraceFilter, Refusal> {
-    Ok(TraceFilter {
-        run_id: fields.text("run_id")?.filter(|run_id| run_id != "*"),
-        session_id: fields.text("session_id")?,
-        model: fields.text("model")?,
-        harness: fields.text("harness")?,
-        has_error: fields.flag("has_error")?,
-        latency_min: fields.number("latency_min")?,
-        latency_max: fields.number("latency_max")?,
-        since: fields.number("since")?,
-        until: fields.number("until")?,
-    })
-}
-
-/// A `next_cursor` given back. It is opaque to clients; here it is a commit's sequence number.
-fn cursor(fields: &impl Fields) -> Result<Option<u64>, Refusal> {
-    let Some(text) = fields.text("cursor")? else {
-        return Ok(None);
-    };
-    let seq = text
-        .parse::<i64>()
-        .ok()
-        .and_then(|seq| u64::try_from(seq).ok());
-    seq.map(Some)
-        .ok_or_else(|| Refusal::field("cursor", "must be a next_cursor of an earlier page"))
-}
-
-/// What a listing shows besides what it always shows.
-fn include(fields: &impl Fields) -> Result<Include, Refusal> {
-    let timing = fields
-        .word("include", &[("timing", true)])?
-        .unwrap_or_default();
-    Ok(Include {
-        timing,
-        ..Include::default()
-    })
+/// How many traces there are.
+#[derive(Serialize, ToSchema)]
+struct TraceCount {
+    count: u64,
 }

@@ -5,21 +5,34 @@ use axum::extract::{Path, State};
 use gateway_auth::Secret;
 use gateway_state::{WorkerInfo, WorkerSpec};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Shared;
 use crate::body::Body;
 use crate::fields::Fields;
+use crate::openapi::{BadBody, Conflict, NotThere, WorkerId};
 use crate::refusal::Refusal;
 
 /// The answer to a registration.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Registered {
+    /// That of the existing worker where it was updated.
     worker_id: String,
+    /// Without the `api_path`.
     url: String,
+    /// Where calls go below it.
     api_path: String,
 }
 
-/// `POST /admin/workers`: registers a worker, or updates the one with the same URL.
+/// Registers a worker, or updates the one with the same URL, which keeps its id and what is not
+/// given.
+#[utoipa::path(
+    post, path = "/admin/workers", operation_id = "register_worker", tag = "workers",
+    request_body = WorkerSpec,
+    responses(
+        (status = 200, description = "It is in the pool.", body = Registered), Conflict, BadBody,
+    ),
+)]
 pub(crate) async fn register(
     State(shared): State<Shared>,
     body: Body,
@@ -65,18 +78,28 @@ fn weight(fields: &impl Fields) -> Result<Option<u32>, Refusal> {
     }
 }
 
-/// `GET /admin/workers`: in the order of their registration.
+/// Lists the workers in the order of their registration.
+#[utoipa::path(
+    get, path = "/admin/workers", operation_id = "list_workers", tag = "workers",
+    responses((status = 200, description = "The workers.", body = Vec<WorkerInfo>)),
+)]
 pub(crate) async fn list(State(shared): State<Shared>) -> Json<Vec<WorkerInfo>> {
     Json(shared.state.workers().list())
 }
 
 /// Which worker was removed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Removed {
+    /// Its id.
     removed: String,
 }
 
-/// `DELETE /admin/workers/{worker_id}`: calls under way go on.
+/// Removes a worker: calls under way go on, its sessions move.
+#[utoipa::path(
+    delete, path = "/admin/workers/{worker_id}", operation_id = "remove_worker", tag = "workers",
+    params(WorkerId),
+    responses((status = 200, description = "It is gone.", body = Removed), NotThere),
+)]
 pub(crate) async fn remove(
     State(shared): State<Shared>,
     Path(worker_id): Path<String>,

@@ -2,6 +2,7 @@
 
 use gateway_trace::{Call, Json, Kin, Outcome, Reply, SpanType, Summary, TraceRecord};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::change::Scope;
 
@@ -154,7 +155,7 @@ pub struct FeedPage {
 }
 
 /// The distinct values that traces can be filtered by, sorted, empty ones left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Facets {
     /// Models.
     pub models: Vec<String>,
@@ -176,7 +177,7 @@ pub struct SessionList {
 }
 
 /// One session within one run, or, where it was asked for over several runs, their sum.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Session {
     /// The session.
     pub session_id: String,
@@ -187,12 +188,16 @@ pub struct Session {
     /// When the session was created, UNIX seconds: asked for, or the arrival of its first call.
     pub created_at: f64,
     /// What the session was created with; `{}` where nothing was given.
+    #[schema(value_type = Object)]
     pub metadata: Json,
-    /// The run; `None` for a session without one, and for a sum over several.
+    /// The run; none for a session without one, and for a sum over several.
+    #[schema(required = true)]
     pub run_id: Option<String>,
     /// When its first trace was committed.
+    #[schema(required = true)]
     pub first_trace_at: Option<f64>,
     /// When its last trace was committed.
+    #[schema(required = true)]
     pub last_trace_at: Option<f64>,
     /// How many calls have ended since it was created that a deletion had overtaken. No part of a
     /// listing.
@@ -201,15 +206,17 @@ pub struct Session {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Run {
     /// The run.
     pub run_id: String,
     /// When it was registered, or its first call arrived, UNIX seconds.
     pub started_at: f64,
-    /// When it ended; `None` while it is live.
+    /// When it ended; none while it is live.
+    #[schema(required = true)]
     pub ended_at: Option<f64>,
     /// Its metadata; `{}` for a run that only calls have named.
+    #[schema(value_type = Object)]
     pub metadata: Json,
 }
 

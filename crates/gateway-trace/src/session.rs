@@ -8,6 +8,7 @@ mod keys;
 mod kin;
 mod report;
 mod same;
+pub(crate) mod schema;
 
 pub use compact::Compact;
 pub use expand::{ExpandError, expand};

@@ -5,12 +5,13 @@ use gateway_state::Code;
 use super::*;
 
 /// Every path with the methods that it takes.
-const PATHS: [(&str, &str); 25] = [
+const PATHS: [(&str, &str); 26] = [
     ("/", "GET, HEAD"),
     ("/health", "GET, HEAD"),
     ("/ready", "GET, HEAD"),
     ("/health/workers", "GET, HEAD"),
     ("/sessions", "GET, HEAD, POST"),
+    ("/sessions/batch_delete", "GET, HEAD, POST, DELETE"),
     ("/sessions/s", "GET, HEAD, DELETE"),
     ("/sessions/org/name:0", "GET, HEAD, DELETE"),
     ("/sessions/s/traces", "GET, HEAD"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gateway_auth::Secret;
 use gateway_route::{BaseUrl, Cidr, Health, UrlError, WorkerUrl};
 use serde::Serialize;
+use utoipa::ToSchema;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Inner, Worker};
@@ -12,7 +13,7 @@ use crate::{AuthHeader, InvalidAuthHeader, Upstream, UpstreamKind};
 
 /// A worker to be registered. What is not given is the default of a new worker, and stays as it is
 /// where a worker is updated.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct WorkerSpec {
     /// `http(s)://host[:port][/path]`.
     pub url: String,
@@ -23,8 +24,10 @@ pub struct WorkerSpec {
     /// The model that it serves. By default any.
     pub model_name: Option<String>,
     /// Its share of the load. By default 1.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 4_294_967_295_i64)]
     pub weight: Option<u32>,
     /// The credential to send, in place of the client's. By default none.
+    #[schema(value_type = Option<String>)]
     pub auth_header: Option<Secret>,
 }
 
@@ -77,7 +80,7 @@ pub struct Added {
 
 /// A worker as it is shown: the reference's fields, and what else helps to see why it gets calls
 /// or none. Credentials are not among it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct WorkerInfo {
     /// Unique within the pool.
     pub worker_id: String,
@@ -86,8 +89,10 @@ pub struct WorkerInfo {
     /// Where calls go below it.
     pub api_path: String,
     /// The model that it serves; none: any.
+    #[schema(required = true)]
     pub model_name: Option<String>,
     /// Its share of the load.
+    #[schema(value_type = i64, minimum = 1, maximum = 4_294_967_295_i64)]
     pub weight: u32,
     /// Whether it gets calls.
     pub healthy: bool,
@@ -97,6 +102,7 @@ pub struct WorkerInfo {
     /// session.
     pub load: u64,
     /// What its latest failed check said; none once one has passed since.
+    #[schema(required = true)]
     pub last_error: Option<String>,
 }
 

@@ -3,14 +3,16 @@
 //! The table [`RECORD`] is the source of `docs/trace-schema.json` ([`json_schema`]) and of
 //! `docs/trace-schema.md` ([`page`]); `cargo xtask docs` writes both. The members stand in the
 //! order in which a record writes them. Tests hold the table against what records write, so a
-//! field that is forgotten here fails them.
+//! field that is forgotten here fails them. [`REPORT`] and [`COMPACT`] are such tables of what is
+//! told of a whole session.
 
 use Shape::{Array, Boolean, Float, Integer, Json, Object, OneOf, OrNull, Text};
 
 mod json;
 mod page;
 
-pub use json::json_schema;
+pub use crate::session::schema::{COMPACT, REPORT};
+pub use json::{json_schema, json_schema_of};
 pub use page::page;
 
 /// An object whose members are ours.
@@ -484,7 +486,7 @@ const INTEGRITY: Members = Members {
     ],
 };
 
-const fn always(name: &'static str, shape: Shape, meaning: &'static str) -> Field {
+pub(crate) const fn always(name: &'static str, shape: Shape, meaning: &'static str) -> Field {
     Field {
         name,
         shape,
@@ -493,7 +495,7 @@ const fn always(name: &'static str, shape: Shape, meaning: &'static str) -> Fiel
     }
 }
 
-const fn sometimes(name: &'static str, shape: Shape, meaning: &'static str) -> Field {
+pub(crate) const fn sometimes(name: &'static str, shape: Shape, meaning: &'static str) -> Field {
     Field {
         name,
         shape,

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use gateway_json::{Dialect, Kind, parse};
-use gateway_trace::schema::{Field, Members, RECORD, Shape, json_schema, page};
+use gateway_trace::schema::{
+    COMPACT, Field, Members, RECORD, REPORT, Shape, json_schema, json_schema_of, page,
+};
 use gateway_trace::{CallError, ChoiceRecord, End, Endpoint, Include, Json, Outcome, TraceRecord};
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -35,6 +37,50 @@ pub(crate) fn check(record: &TraceRecord) {
             panic!("{}: {error}\n{json}", error.instance_path());
         }
     }
+}
+
+/// Panics unless a report fits its schema, member by member in the order of the table.
+#[track_caller]
+pub(crate) fn check_report(json: &str) {
+    fits(&REPORT, json);
+    let root = parse(json.as_bytes(), Dialect::Strict).expect("JSON");
+    assert_eq!(names(root), table(&REPORT, |_| true));
+}
+
+/// Panics unless a compact listing fits its schema, member by member in the order of the table;
+/// members that are not always there may be missing.
+#[track_caller]
+pub(crate) fn check_compact(json: &str) {
+    fits(&COMPACT, json);
+    let root = parse(json.as_bytes(), Dialect::Strict).expect("JSON");
+    assert_eq!(names(root), table(&COMPACT, |_| true));
+    let Some(Shape::Array(Shape::Object(delta))) = COMPACT.fields.last().map(|field| field.shape)
+    else {
+        panic!("the last member is the array of deltas")
+    };
+    for found in root.get("deltas").expect("an array").elements() {
+        let there = |field: &Field| field.always || found.get(field.name).is_some();
+        assert_eq!(names(found), table(delta, there));
+    }
+}
+
+#[track_caller]
+fn fits(members: &'static Members, json: &str) {
+    let schema: Value = serde_json::from_str(&json_schema_of(members)).expect("JSON");
+    let value: Value = serde_json::from_str(json).expect("JSON of our own");
+    if let Err(error) = jsonschema::validate(&schema, &value) {
+        panic!("{}: {error}\n{json}", error.instance_path());
+    }
+}
+
+fn names(object: gateway_json::Value<'_>) -> Vec<String> {
+    let names = object.members().map(|member| member.key.to_cow());
+    names.map(std::borrow::Cow::into_owned).collect()
+}
+
+fn table(members: &Members, there: impl Fn(&Field) -> bool) -> Vec<&'static str> {
+    let fields = members.fields.iter().filter(|field| there(field));
+    fields.map(|field| field.name).collect()
 }
 
 /// The record with bodies that are what they were, an object or not, and nothing more: they may
@@ -137,9 +183,11 @@ fn members_stand_in_the_order_of_the_table() {
             };
             found.expect("what the pointer names")
         });
-        let names: Vec<_> = object.members().map(|member| member.key.to_cow()).collect();
-        let table: Vec<_> = members.fields.iter().map(|field| field.name).collect();
-        assert_eq!(names, table, "members of {pointer:?}");
+        assert_eq!(
+            names(object),
+            table(members, |_| true),
+            "members of {pointer:?}"
+        );
     });
     check(&fullest_record());
     check(&full_record());

@@ -7,6 +7,8 @@ use gateway_trace::{
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::schema::{check_compact, check_report};
+
 /// A turn of a session: its messages, and what the model answers.
 #[derive(Clone)]
 struct Turn {
@@ -129,6 +131,7 @@ fn compact(records: &[TraceRecord]) -> String {
 #[track_caller]
 fn check_expansion(records: &[TraceRecord]) -> Value {
     let text = compact(records);
+    check_compact(&text);
     let expanded: Vec<Value> = expand(&text)
         .expect("a compact listing")
         .iter()
@@ -434,7 +437,9 @@ fn report(records: &[TraceRecord]) -> SessionReport {
     for record in records {
         report.add(record);
     }
-    report.finish("s", Some("r"), 0, 0)
+    let report = report.finish("s", Some("r"), 0, 0);
+    check_report(&serde_json::to_string(&report).expect("plain data"));
+    report
 }
 
 #[test]

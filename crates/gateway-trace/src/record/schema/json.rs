@@ -25,6 +25,14 @@ pub fn json_schema() -> String {
     text
 }
 
+/// The schema of an object alone, as JSON Schema: text on one line, to be a part of a larger
+/// document.
+#[must_use]
+pub fn json_schema_of(members: &'static Members) -> String {
+    let node = Node::closed(members);
+    serde_json::to_string(&node).expect("plain data has a JSON form")
+}
+
 #[derive(Serialize)]
 struct Document {
     #[serde(rename = "$schema")]
