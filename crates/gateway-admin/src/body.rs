@@ -133,12 +133,10 @@ fn whole_text(name: &str, value: Value<'_>) -> Result<String, Refusal> {
 }
 
 impl Fields for Object<'_> {
-    fn text(&self, name: &'static str) -> Result<Option<String>, Refusal> {
+    fn string(&self, name: &'static str) -> Result<Option<String>, Refusal> {
         match self.member(name) {
             None => Ok(None),
-            Some(value) if value.is_string() => {
-                whole_text(name, value).map(|text| Some(text).filter(|text| !text.is_empty()))
-            }
+            Some(value) if value.is_string() => whole_text(name, value).map(Some),
             Some(_) => Err(Refusal::field(name, "must be a string")),
         }
     }

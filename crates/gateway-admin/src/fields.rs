@@ -5,17 +5,22 @@
 
 use crate::refusal::Refusal;
 
-/// A source of named values. What is absent, null or an empty text is `None`; what is there but of
-/// the wrong form is refused under its name.
+/// A source of named values. What is absent or null is `None`; what is there but of the wrong form
+/// is refused under its name.
 pub(crate) trait Fields {
-    /// A text, without any check of what it says.
-    fn text(&self, name: &'static str) -> Result<Option<String>, Refusal>;
+    /// A string as it is given.
+    fn string(&self, name: &'static str) -> Result<Option<String>, Refusal>;
     /// A finite number.
     fn number(&self, name: &'static str) -> Result<Option<f64>, Refusal>;
     /// A whole number within i64.
     fn integer(&self, name: &'static str) -> Result<Option<i64>, Refusal>;
     /// True or false.
     fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal>;
+
+    /// A text that says something; an empty one is as good as absent.
+    fn text(&self, name: &'static str) -> Result<Option<String>, Refusal> {
+        Ok(self.string(name)?.filter(|text| !text.is_empty()))
+    }
 
     /// How many of something: a whole number that is not negative.
     fn count(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
@@ -30,7 +35,7 @@ pub(crate) trait Fields {
         name: &'static str,
         words: &[(&'static str, T)],
     ) -> Result<Option<T>, Refusal> {
-        let Some(text) = self.text(name)? else {
+        let Some(text) = self.string(name)? else {
             return Ok(None);
         };
         words

@@ -70,7 +70,7 @@ use gateway_auth::Principal;
 use gateway_state::{ApiError, State};
 use gateway_store::Ledger;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri};
+use http::{Request, Response, Uri};
 use tower_service::Service;
 
 use crate::refusal::Refusal;
@@ -139,25 +139,13 @@ impl Admin {
     }
 }
 
-/// The request as the router takes it: of a known method, its path canonical.
+/// The request as the router takes it: its path canonical.
 fn routed<B>(request: Request<B>) -> Result<Request<Body>, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
     let (mut parts, body) = request.into_parts();
-    if !KNOWN.contains(&parts.method) {
-        return Err(Refusal::unknown_method());
-    }
     let target = path::canonical(&parts.method, parts.uri.path())?;
     let target = match parts.uri.query() {
         Some(query) => format!("{target}?{query}"),

@@ -3,7 +3,7 @@
 use gateway_store::{Feed, Order, SessionTraces, StoreError, TraceFilter, TraceStore};
 use gateway_trace::{Compact, Include, Outcome, SpanType};
 use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
@@ -160,7 +160,7 @@ impl IntoParams for Page {
                 "`desc`, the latest commit first, by default.",
             ),
             openapi::count("limit", "200 by default."),
-            openapi::text("cursor", "The `next_cursor` of the page before."),
+            openapi::cursor("cursor", "The `next_cursor` of the page before."),
         ]);
         parameters.extend(Timing::into_params(|| None));
         parameters
@@ -206,7 +206,7 @@ pub(crate) fn filter(fields: &impl Fields) -> Result<TraceFilter, Refusal> {
 
 /// A `next_cursor` given back. It is opaque to clients; here it is a commit's sequence number.
 fn cursor(fields: &impl Fields) -> Result<Option<u64>, Refusal> {
-    let Some(text) = fields.text("cursor")? else {
+    let Some(text) = fields.string("cursor")? else {
         return Ok(None);
     };
     let seq = text
@@ -291,7 +291,9 @@ pub(crate) struct TraceQuery;
 impl PartialSchema for TraceQuery {
     fn schema() -> RefOr<Schema> {
         let texts = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
-        let texts = texts.description(Some("The sessions; without them the feed is meant."));
+        let texts = texts
+            .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+            .description(Some("The sessions; without them the feed is meant."));
         let mut query = ObjectBuilder::new()
             .description(Some("All of it may be left out."))
             .property("session_ids", texts);

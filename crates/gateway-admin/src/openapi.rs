@@ -18,7 +18,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{RefOr, Required};
 
 pub(crate) use parameters::{
-    RunId, Scope, SessionId, TraceId, WorkerId, count, flag, member, number, text, words,
+    RunId, Scope, SessionId, TraceId, WorkerId, count, cursor, flag, member, number, text, words,
 };
 pub(crate) use refused::{BadBody, Behind, Conflict, NotThere};
 pub(crate) use schemas::{AnyObject, CompactTraces, SessionReport, TraceRecord, add, reference};
@@ -28,8 +28,7 @@ const DESCRIPTION: &str = "\
 What the gateway answers itself: sessions and their traces, runs, workers, health. All other paths \
 below `/v1` and `/sessions/{session_id}/v1` are model calls, which go to an upstream as they are.
 
-- `HEAD` works wherever `GET` does. Any other method is a 405 that lists those that the path takes, \
-a method that nobody knows a 501.
+- `HEAD` works wherever `GET` does. Any other method is a 405 that lists those that the path takes.
 - Unknown parameters and members are ignored. A member that is null is as good as absent, and so is \
 an empty string where a text is meant. A value of the wrong type is a 400 that names it.
 - Times are UNIX seconds.

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode;
 use crate::fields::Fields;
 use crate::refusal::Refusal;
 
-/// The parameters of a query string, decoded; of a repeated one the last counts, and one that is
-/// unknown or empty is as good as absent.
+/// The parameters of a query string, decoded; of a repeated one the last counts, and an unknown
+/// one is as good as absent.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -42,11 +42,8 @@ fn decode(raw: &str) -> Option<String> {
 }
 
 impl Fields for Query {
-    fn text(&self, name: &'static str) -> Result<Option<String>, Refusal> {
-        Ok(self
-            .last(name)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned))
+    fn string(&self, name: &'static str) -> Result<Option<String>, Refusal> {
+        Ok(self.last(name).map(str::to_owned))
     }
 
     fn number(&self, name: &'static str) -> Result<Option<f64>, Refusal> {

@@ -26,11 +26,7 @@ pub(crate) fn requests() -> OpenApiRouter<Shared> {
             "GET, HEAD, POST",
             routes!(sessions::list, sessions::create),
         ))
-        // It may be a session's id as well.
-        .routes(only(
-            "GET, HEAD, POST, DELETE",
-            routes!(sessions::batch_delete),
-        ))
+        .routes(writes(routes!(sessions::batch_delete)))
         .routes(only(
             "GET, HEAD, DELETE",
             routes!(sessions::one, sessions::delete),

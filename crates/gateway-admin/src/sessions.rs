@@ -59,7 +59,7 @@ pub(crate) struct Created {
 pub(crate) struct NewSession {
     /// Chosen by the gateway by default. At most 512 bytes, without control characters and without
     /// a `/v1` segment.
-    #[schema(max_length = 512)]
+    #[schema(max_length = 512, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     session_id: Option<String>,
     /// Replaces the metadata as a whole, and comes back as it was written.
     metadata: Option<AnyObject>,

@@ -151,14 +151,16 @@ pub(crate) async fn facets(State(shared): State<Shared>) -> Result<JsonText, Ref
 )]
 pub(crate) async fn query(State(shared): State<Shared>, body: Body) -> Result<JsonText, Refusal> {
     let object = body.object()?;
-    if let Some(session_ids) = object.texts("session_ids")? {
-        let listing = Listing::read(&object, shared.own_run().as_deref())?;
-        return shared
-            .read(move |store| listing.render(store, session_ids))
-            .await;
-    }
+    let session_ids = object.texts("session_ids")?;
+    // Both, so that no member of a wrong type passes.
+    let listing = Listing::read(&object, shared.own_run().as_deref())?;
     let page = Page::read(&object)?;
-    shared.read(move |store| page.render(store)).await
+    shared
+        .read(move |store| match session_ids {
+            Some(session_ids) => listing.render(store, session_ids),
+            None => page.render(store),
+        })
+        .await
 }
 
 /// How many traces there are.

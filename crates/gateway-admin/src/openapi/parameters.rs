@@ -15,6 +15,12 @@ pub(crate) fn text(name: &str, meaning: &str) -> Parameter {
     )
 }
 
+/// A text that the gateway gave out, and so is of a known form.
+pub(crate) fn cursor(name: &str, meaning: &str) -> Parameter {
+    let schema = ObjectBuilder::new().schema_type(Type::String);
+    query(name, meaning, schema.pattern(Some("^[0-9]{1,18}$")))
+}
+
 /// A finite number.
 pub(crate) fn number(name: &str, meaning: &str) -> Parameter {
     let schema = ObjectBuilder::new().schema_type(Type::Number);
@@ -95,7 +101,16 @@ macro_rules! parameters {
 
 parameters! {
     /// The session that a path names.
-    SessionId => id("session_id", "The session; at most 512 bytes, without control characters.");
+    SessionId => told(
+        "session_id",
+        ParameterIn::Path,
+        "The session; at most 512 bytes, without control characters.",
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(512))
+            .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]*$")),
+    );
     /// The trace that a path names.
     TraceId => id("trace_id", "The trace: the `x-rllm-trace-id` of a reply.");
     /// The run that a path names.

@@ -77,6 +77,7 @@ async fn a_bad_parameter_is_named() {
         ("include", "/sessions/s/traces?include=all"),
         ("include", "/traces/t?include=all"),
         ("order", "/traces?order=up"),
+        ("order", "/traces?order="),
         ("cursor", "/traces?cursor=-1"),
         ("cursor", "/traces?cursor=abc"),
         ("cursor", "/traces?cursor=9223372036854775808"),

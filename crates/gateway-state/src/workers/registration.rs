@@ -16,6 +16,7 @@ use crate::{AuthHeader, InvalidAuthHeader, Upstream, UpstreamKind};
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct WorkerSpec {
     /// `http(s)://host[:port][/path]`.
+    #[schema(pattern = "^[hH][tT][tT][pP][sS]?://")]
     pub url: String,
     /// Where calls go below it. By default the URL's own path, else `/v1`.
     pub api_path: Option<String>,
