@@ -19,6 +19,7 @@ mod outcomes;
 mod replies;
 mod requests;
 mod retries;
+mod roles;
 mod routes;
 mod sessions;
 mod startup;
