@@ -21,6 +21,7 @@ mod requests;
 mod retries;
 mod roles;
 mod routes;
+mod runs;
 mod sessions;
 mod startup;
 mod streams;

@@ -1,9 +1,9 @@
 //! The management plane as an agent's owner uses it.
 
-use gateway_tests::{Client, Gateway, Setup, Upstream};
+use gateway_tests::{Client, Gate, Gateway, Script, Setup, Upstream, vllm};
 use serde_json::{Value, json};
 
-use crate::say;
+use crate::{say, say_streamed};
 
 #[tokio::test]
 async fn the_root_and_health_answer_and_head_works_like_get() {
@@ -157,12 +157,119 @@ async fn flush_means_durable_and_stored() {
 }
 
 #[tokio::test]
-async fn a_run_is_registered_at_the_start() {
+async fn what_a_session_was_made_with_survives_a_restart_and_goes_with_it() {
     let upstream = Upstream::vllm();
-    let setup = Setup::new().worker(&upstream);
-    let gateway = setup.yaml("run_id: run-1\nrun_metadata: {lr: 0.1}").start();
-    let reply = gateway.chat("s", say("hi")).await.expect(200);
-    assert_eq!(gateway.trace(reply.trace_id()).await["run_id"], "run-1");
-    let run: Value = gateway.get("/traces?run_id=run-1").await;
-    assert_eq!(run["traces"].as_array().map(Vec::len), Some(1));
+    let gateway = Gateway::over(&upstream);
+    let made = r#"{"session_id": "s", "metadata": {"b": 1.0, "a": [1e3, 12345678901234567890]},
+                   "sampling_params": {"temperature": 0.50}}"#;
+    gateway.call("POST /sessions", &[], made).await.expect(200);
+    let gateway = gateway.kill().start();
+    let session = gateway.call("GET /sessions/s", &[], "").await.expect(200);
+    let metadata = r#""metadata":{"b": 1.0, "a": [1e3, 12345678901234567890]}"#;
+    assert!(session.text().contains(metadata), "{}", session.text());
+    gateway.chat("s", say("hi")).await.expect(200);
+    assert_eq!(upstream.only().json()["temperature"], 0.5);
+    let sent = upstream.only();
+    assert!(
+        sent.text().contains(r#""temperature":0.50"#),
+        "{}",
+        sent.text()
+    );
+
+    // In place of what was there, and what is not given stays.
+    let put = json!({"session_id": "s", "sampling_params": {"top_p": 0.9}});
+    gateway.post("/sessions", &put).await;
+    let session = gateway.call("GET /sessions/s", &[], "").await.expect(200);
+    assert!(session.text().contains(metadata), "{}", session.text());
+    gateway.chat("s", say("hi")).await.expect(200);
+    let sent = upstream.received().pop().expect("the second call").json();
+    assert_eq!(
+        (&sent["top_p"], &sent["temperature"]),
+        (&json!(0.9), &Value::Null)
+    );
+
+    gateway
+        .call("DELETE /sessions/s", &[], "")
+        .await
+        .expect(200);
+    gateway.chat("s", say("hi")).await.expect(200);
+    let sent = upstream.received().pop().expect("the third call").json();
+    assert_eq!(sent["top_p"], Value::Null);
+    let anew = gateway.get("/sessions/s").await;
+    assert_eq!(
+        (&anew["metadata"], &anew["trace_count"]),
+        (&json!({}), &json!(1))
+    );
+}
+
+/// A delete raced with late writes, which brought the session back.
+#[tokio::test]
+async fn defect_20_a_deletion_wins_over_calls_that_end_late() {
+    let end = Gate::new();
+    let upstream = Upstream::start({
+        let end = end.clone();
+        move |request| vllm::reply(request).after(Script::new().wait(&end))
+    });
+    let gateway = Gateway::over(&upstream);
+    let mut late = gateway.begin("s", say_streamed("late")).await;
+    upstream.wait_for(1).await;
+    let deleted = gateway
+        .call("DELETE /sessions/s", &[], "")
+        .await
+        .expect(200);
+    assert_eq!(deleted.json(), json!({"deleted": 0}));
+    let mut new = gateway.begin("s", say("new")).await;
+    upstream.wait_for(2).await;
+    end.open();
+    let late = late.reply().await.expect(200);
+    let new = new.reply().await.expect(200);
+    gateway.post("/admin/flush", &json!({})).await;
+    let traces = gateway.traces("s").await;
+    let ids: Vec<_> = traces.iter().map(|trace| &trace["trace_id"]).collect();
+    assert_eq!(ids, [new.trace_id()]);
+    let line = format!("GET /traces/{}", late.trace_id());
+    gateway.call(&line, &[], "").await.expect(404);
+    // Nor does the journal bring it back.
+    let gateway = gateway.kill().start();
+    assert_eq!(gateway.traces("s").await.len(), 1);
+    assert_eq!(gateway.get("/traces/count").await["count"], 1);
+}
+
+/// Cursors follow the commits: a call that began first and ends last is on the last page.
+#[tokio::test]
+async fn defect_23_a_call_that_ends_late_is_neither_skipped_nor_repeated() {
+    let end = Gate::new();
+    let upstream = Upstream::start({
+        let end = end.clone();
+        move |request| match request.text().contains("late") {
+            true => vllm::reply(request).after(Script::new().wait(&end)),
+            false => vllm::reply(request),
+        }
+    });
+    let gateway = Gateway::over(&upstream);
+    let mut late = gateway.begin("s", say("late")).await;
+    upstream.wait_for(1).await;
+    for call in 0..3 {
+        gateway.chat("s", say(&call.to_string())).await.expect(200);
+    }
+    let page = async |query: &str| {
+        let page = gateway.get(&format!("/traces?order=asc{query}")).await;
+        let texts = page["traces"].as_array().expect("a list").iter();
+        let texts = texts.map(|trace| trace["messages"][0]["content"].as_str().map(str::to_owned));
+        let texts: Vec<_> = texts.map(|text| text.expect("text")).collect();
+        (texts, page)
+    };
+    let (first, at_first) = page("&limit=2").await;
+    assert_eq!(first, ["0", "1"]);
+    end.open();
+    late.reply().await.expect(200);
+    let cursor = at_first["next_cursor"].as_str().expect("more follows");
+    let (second, at_second) = page(&format!("&limit=2&cursor={cursor}")).await;
+    assert_eq!(second, ["2", "late"]);
+    assert_eq!(at_second["next_cursor"], Value::Null);
+    // The feed is followed from the last commit seen; the session goes by arrival.
+    let seen = &at_first["traces"][1]["_created_at"];
+    assert_eq!(page(&format!("&since={seen}")).await.0, ["2", "late"]);
+    let arrived = gateway.traces("s").await;
+    assert_eq!(arrived[0]["messages"][0]["content"], "late");
 }

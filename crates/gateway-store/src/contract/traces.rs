@@ -27,6 +27,10 @@ pub(super) const CASES: &[(&str, Case)] = &[
         defect_13_a_run_sees_its_own_traces_only,
     ),
     (
+        "times come back to the last digit",
+        times_come_back_to_the_last_digit,
+    ),
+    (
         "similar ids are different sessions",
         similar_ids_are_different_sessions,
     ),
@@ -138,5 +142,22 @@ fn similar_ids_are_different_sessions(store: &dyn TraceStore) -> Result<(), Stor
     }
     assert_eq!(writer.delete_session("s%", Scope::All), 1);
     assert_eq!(store.count(&Default::default())?, sessions.len() as u64 - 1);
+    Ok(())
+}
+
+/// What is shown of a trace is what it is found by.
+fn times_come_back_to_the_last_digit(store: &dyn TraceStore) -> Result<(), StoreError> {
+    // A reader that is not careful takes it for its neighbour.
+    let time = 1_795_533_706.013_140_7;
+    let mut writer = Writer::new(store);
+    let sample = Sample::new("a", "s").run("r").arrived_at(time);
+    writer.trace(sample.latency(time));
+    let trace = store.trace("a")?.expect("it was written");
+    assert_eq!(trace.call.meta.arrived_at, time);
+    assert_eq!(trace.reply.meta.latency_ms, time);
+    let run = store.run("r")?.expect("a call made it");
+    assert_eq!(run.started_at, time);
+    let session = store.session("s", &Scope::All)?.expect("a call made it");
+    assert_eq!(session.created_at, time);
     Ok(())
 }
