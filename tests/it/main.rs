@@ -8,6 +8,7 @@ mod auth;
 mod canary;
 mod compressed;
 mod crash;
+mod defects;
 mod failover;
 mod harness;
 mod hostile;

@@ -1,7 +1,7 @@
 //! The pool: workers that come, go, fall ill and recover.
 
 use gateway_tests::{Setup, Upstream, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::say;
 
@@ -119,4 +119,51 @@ async fn sessions_stay_with_their_worker_and_spread_over_the_pool() {
             assert_eq!((session(0), session(1)), (session(1), session(2)));
         }
     }
+}
+
+/// `weight` and `model_name` were ignored, and adding a worker made sessions forget theirs.
+#[tokio::test]
+async fn defect_26_names_and_weights_count_and_no_session_forgets_its_worker() {
+    let (small, large, named) = (Upstream::vllm(), Upstream::vllm(), Upstream::vllm());
+    let gateway = Setup::new().start();
+    for (upstream, weight) in [(&small, 1), (&large, 4)] {
+        let worker = json!({"url": upstream.url(), "api_path": "/v1", "weight": weight});
+        gateway.post("/admin/workers", &worker).await;
+    }
+    for session in 0..50 {
+        gateway
+            .chat(&format!("s{session}"), say("hi"))
+            .await
+            .expect(200);
+    }
+    let (few, many) = (small.received().len(), large.received().len());
+    assert!(few * 2 < many, "{few} of weight 1, {many} of weight 4");
+
+    let worker = json!({"url": named.url(), "model_name": "other"});
+    gateway.post("/admin/workers", &worker).await;
+    let other = say("hi").replace("tiny", "other");
+    gateway.chat("s0", other).await.expect(200);
+    assert_eq!(named.only().json()["model"], "other");
+    for session in 0..50 {
+        gateway
+            .chat(&format!("s{session}"), say("again"))
+            .await
+            .expect(200);
+    }
+    assert_eq!(
+        (small.received().len(), large.received().len()),
+        (2 * few, 2 * many)
+    );
+
+    let workers = gateway.get("/admin/workers").await;
+    let shown = |name: &str| -> Vec<Value> {
+        let workers = workers.as_array().expect("a list").iter();
+        workers.map(|worker| worker[name].clone()).collect()
+    };
+    assert_eq!(shown("weight"), [1, 4, 1]);
+    assert_eq!(
+        shown("model_name"),
+        [Value::Null, Value::Null, json!("other")]
+    );
+    assert_eq!(shown("load"), [json!(few), json!(many), json!(1)]);
 }
