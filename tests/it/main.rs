@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod load;
 mod management;
+mod memory;
 mod observability;
 mod outcomes;
 mod replies;

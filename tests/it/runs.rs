@@ -43,7 +43,7 @@ async fn a_run_begins_with_the_gateway_and_ends_with_a_clean_stop() {
 
     let gateway = reader();
     let ended = run(&gateway).await;
-    let times = [&ended["started_at"], &ended["ended_at"]].map(|time| time.as_f64());
+    let times = [&ended["started_at"], &ended["ended_at"]].map(Value::as_f64);
     assert!(times[0].is_some() && times[0] <= times[1], "{ended}");
     assert_eq!(gateway.get("/runs").await, json!([ended]));
     drop(gateway);

@@ -187,6 +187,12 @@ impl Upstream {
         received.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Lets go of the requests so far.
+    pub fn forget(&self) {
+        let received = self.shared.received.lock();
+        received.unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The one request that it has received.
     ///
     /// # Panics

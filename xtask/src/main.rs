@@ -5,7 +5,7 @@
 //! | `ci` | everything that must hold before a change lands |
 //! | `layers` | the crates know only what they may |
 //! | `docs` | writes the pages that are made from the code |
-//! | `soak` | the crash tests, longer |
+//! | `soak` | the crash and memory tests, longer |
 //! | `fuzz` | the fuzz targets, which need a C++ compiler |
 //! | `bench` | what a call costs, beside what it costs others |
 
@@ -37,7 +37,7 @@ enum Task {
     Layers,
     /// Writes the pages of `docs/` that are made from the code.
     Docs,
-    /// Runs the crash tests longer than `ci` does.
+    /// Runs the crash and memory tests longer than `ci` does.
     Soak(soak::Soak),
     /// Runs the fuzz targets.
     Fuzz(fuzz::Fuzz),

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the crash tests of the suite, longer.
+//! `cargo xtask soak`: the crash and memory tests of the suite, longer.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +14,10 @@ pub(crate) struct Soak {
     /// Seconds for which another process holds the database locked.
     #[arg(long, default_value_t = 20)]
     lock_seconds: u32,
+    /// Rounds of 500 sessions that are created, used and deleted, after which memory must be where
+    /// it was.
+    #[arg(long, default_value_t = 200)]
+    session_rounds: u32,
 }
 
 /// Runs them, one at a time.
@@ -25,9 +29,10 @@ pub(crate) fn run(workspace: &Path, soak: &Soak) -> Result<(), String> {
     let mut tests = Command::new(cargo());
     tests
         .args(["test", "--package", "gateway-tests", "--test", "it", "--"])
-        .args(["crash::", "--nocapture", "--test-threads=1"])
+        .args(["crash::", "memory::", "--nocapture", "--test-threads=1"])
         .current_dir(workspace)
         .env("GATEWAY_KILL_ROUNDS", soak.kill_rounds.to_string())
+        .env("GATEWAY_MEMORY_ROUNDS", soak.session_rounds.to_string())
         .env("GATEWAY_LOCK_MS", (soak.lock_seconds * 1000).to_string());
     succeed(&mut tests)
 }

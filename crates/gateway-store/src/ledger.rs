@@ -38,6 +38,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a flush waits for the journal and the store.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(25);
 
+/// How many changes are appended before others have their turn.
+const CHANGES_AT_ONCE: usize = 64;
+
 /// What a [`Change`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changed {
@@ -208,7 +211,11 @@ impl Ledger {
         let shared = &self.inner.shared;
         let deadline = Instant::now() + STORE_PATIENCE;
         let mut expected = Vec::with_capacity(changes.len());
-        for change in &changes {
+        for (at, change) in changes.iter().enumerate() {
+            if at % CHANGES_AT_ONCE == CHANGES_AT_ONCE - 1 {
+                // A crowd of changes holds up no call.
+                tokio::task::yield_now().await;
+            }
             let made = self.append_when_room(STORE_PATIENCE, || {
                 let entry = entry::change(change);
                 let mut calls = shared.calls();
