@@ -61,7 +61,7 @@ const MANAGEMENT: [(&str, &str, For, &str, Status); 29] = [
     ("POST", "/admin/pause", Admins, "", ANY),
     ("POST", "/admin/resume", Admins, "", ANY),
     ("POST", "/admin/reload", Admins, "", ANY),
-    ("GET", "/metrics", Admins, "", ANY),
+    ("GET", "/metrics", Admins, "", 200),
     ("GET", "/openapi.json", Admins, "", 200),
 ];
 

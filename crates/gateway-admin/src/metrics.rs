@@ -23,7 +23,14 @@ use prometheus_client::registry::Registry;
 use crate::Shared;
 use crate::refusal::Refusal;
 
-/// `GET /metrics`
+/// Shows what is counted and measured, in Prometheus' text format.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "health",
+    responses((
+        status = 200, description = "The page.", body = String,
+        content_type = "text/plain; version=0.0.4; charset=utf-8",
+    )),
+)]
 pub(crate) async fn page(State(shared): State<Shared>) -> Result<Response, Refusal> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page {

@@ -1,7 +1,7 @@
 //! The table of requests: which handler answers what, and who may use which method.
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, post};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -50,16 +50,10 @@ pub(crate) fn requests() -> OpenApiRouter<Shared> {
             routes!(control::weight_version, control::set_weight_version),
         ))
         .routes(writes(routes!(control::flush)))
-        .route("/admin/pause", not_built(post, "POST", "pausing"))
-        .route("/admin/resume", not_built(post, "POST", "resuming"))
-        .route(
-            "/admin/reload",
-            not_built(post, "POST", "reloading the configuration"),
-        )
-        .route(
-            "/metrics",
-            get(metrics::page).fallback(Refusal::method("GET, HEAD")),
-        )
+        .route("/admin/pause", not_built("pausing"))
+        .route("/admin/resume", not_built("resuming"))
+        .route("/admin/reload", not_built("reloading the configuration"))
+        .routes(reads(routes!(metrics::page)))
         .routes(reads(routes!(openapi::document)))
 }
 
@@ -80,10 +74,6 @@ fn only(
     (schemas, paths, methods)
 }
 
-fn not_built(
-    method: fn(Refusal) -> MethodRouter<Shared>,
-    allow: &'static str,
-    what: &str,
-) -> MethodRouter<Shared> {
-    method(Refusal::not_built(what)).fallback(Refusal::method(allow))
+fn not_built(what: &str) -> MethodRouter<Shared> {
+    post(Refusal::not_built(what)).fallback(Refusal::method("POST"))
 }
