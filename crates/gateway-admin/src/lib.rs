@@ -60,8 +60,6 @@ mod workers;
 
 use std::sync::Arc;
 
-pub use crate::openapi::openapi;
-
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -73,6 +71,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use tower_service::Service;
 
+pub use crate::openapi::openapi;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 
