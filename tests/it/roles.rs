@@ -70,7 +70,7 @@ const NOWHERE: [(&str, &str, For, &str, Status); 4] = [
     ("GET", "/nowhere", Admins, "", 404),
     ("PUT", "/sessions", Admins, "", 405),
     ("OPTIONS", "/admin/workers", Admins, "", 405),
-    ("PROPFIND", "/health/", Admins, "", 404),
+    ("PROPFIND", "/health/", Admins, "", 501),
 ];
 
 const CALL: &str = r#"{"model":"tiny","messages":[{"role":"user","content":"hi"}]}"#;

@@ -68,7 +68,7 @@ use gateway_auth::Principal;
 use gateway_state::{ApiError, State};
 use gateway_store::Ledger;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use tower_service::Service;
 
 pub use crate::openapi::openapi;
@@ -145,6 +145,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
+    if parts.method == Method::CONNECT {
+        // Its target is no path.
+        return Err(Refusal::unknown_method());
+    }
     let target = path::canonical(&parts.method, parts.uri.path())?;
     let target = match parts.uri.query() {
         Some(query) => format!("{target}?{query}"),

@@ -53,6 +53,11 @@ impl Refusal {
         Self(ApiError::method_not_allowed(allow))
     }
 
+    /// 501: a method that means nothing here, on a path that is nobody's.
+    pub(crate) fn unknown_method() -> Self {
+        Self(ApiError::not_implemented("the method is not known here"))
+    }
+
     /// 501: a request of the API that this version does not answer yet.
     pub(crate) fn not_built(what: &str) -> Self {
         Self(ApiError::not_implemented(format!(

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::routing::{MethodRouter, post};
+use http::Method;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -11,7 +12,24 @@ use crate::{Shared, control, health, metrics, openapi, runs, sessions, traces, w
 /// Every request of the management plane, ready to be served.
 pub(crate) fn router(shared: Shared) -> Router {
     let (router, _) = requests().split_for_parts();
-    router.fallback(Refusal::no_path()).with_state(shared)
+    router.fallback(nobodys).with_state(shared)
+}
+
+/// The path is nobody's.
+async fn nobodys(method: Method) -> Refusal {
+    const KNOWN: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    match KNOWN.contains(&method) {
+        true => Refusal::no_path(),
+        false => Refusal::unknown_method(),
+    }
 }
 
 /// The requests; their paths stand beside the handlers. A `GET` handler answers `HEAD` as well; ids

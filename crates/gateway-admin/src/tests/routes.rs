@@ -34,9 +34,8 @@ const PATHS: [(&str, &str); 25] = [
 ];
 
 /// Known ones, and some that nobody knows.
-const METHODS: [&str; 11] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND",
-    "get",
+const METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get",
 ];
 
 #[tokio::test]
@@ -55,6 +54,22 @@ async fn a_path_takes_its_methods_and_names_them_to_all_others() {
                 assert_eq!(answer.headers["allow"], allow, "{method} {path}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_means_nothing_on_a_path_of_nobody_is_not_implemented() {
+    let plane = Plane::new();
+    for (method, path) in [
+        ("PROPFIND", "/nowhere"),
+        ("TRACE", "/nowhere"),
+        ("CONNECT", "host:443"),
+        ("CONNECT", "/health"),
+    ] {
+        plane
+            .ask(method, path, "")
+            .await
+            .refused(501, "not_implemented");
     }
 }
 
