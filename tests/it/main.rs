@@ -18,6 +18,7 @@ mod management;
 mod memory;
 mod observability;
 mod outcomes;
+mod pause;
 mod replies;
 mod requests;
 mod retries;

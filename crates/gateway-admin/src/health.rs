@@ -89,7 +89,11 @@ pub(crate) struct Readiness {
     ),
 )]
 pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
-    let readiness = readiness(shared.state.drain().begun(), &shared.ledger.status());
+    let mut readiness = readiness(shared.state.drain().begun(), &shared.ledger.status());
+    if shared.state.pause().is_closed() {
+        let warning = "paused: new calls wait until the gateway is resumed";
+        readiness.warnings.push(warning.to_owned());
+    }
     if readiness.reasons.is_empty() {
         Json(readiness).into_response()
     } else {

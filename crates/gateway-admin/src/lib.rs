@@ -46,6 +46,7 @@ mod listing;
 mod metrics;
 mod openapi;
 mod path;
+mod pause;
 mod query;
 mod refusal;
 mod render;

@@ -65,7 +65,7 @@ pub(crate) fn begun() -> utoipa::openapi::OpenApi {
 /// Adds what all requests have in common.
 fn finished(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     refused::add_everywhere(&mut document);
-    for path in ["/sessions", "/traces/query"] {
+    for path in ["/sessions", "/traces/query", "/admin/pause"] {
         // No body is an object without members, and here none is needed.
         let path = document.paths.paths.get_mut(path);
         let body = path.and_then(|path| path.post.as_mut()?.request_body.as_mut());

@@ -7,7 +7,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::refusal::Refusal;
-use crate::{Shared, control, health, metrics, openapi, runs, sessions, traces, workers};
+use crate::{Shared, control, health, metrics, openapi, pause, runs, sessions, traces, workers};
 
 /// Every request of the management plane, ready to be served.
 pub(crate) fn router(shared: Shared) -> Router {
@@ -68,8 +68,8 @@ pub(crate) fn requests() -> OpenApiRouter<Shared> {
             routes!(control::weight_version, control::set_weight_version),
         ))
         .routes(writes(routes!(control::flush)))
-        .route("/admin/pause", not_built("pausing"))
-        .route("/admin/resume", not_built("resuming"))
+        .routes(writes(routes!(pause::pause)))
+        .routes(writes(routes!(pause::resume)))
         .route("/admin/reload", not_built("reloading the configuration"))
         .routes(reads(routes!(metrics::page)))
         .routes(reads(routes!(openapi::document)))

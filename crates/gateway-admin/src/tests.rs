@@ -17,6 +17,7 @@ use super::*;
 mod input;
 mod metrics;
 mod openapi;
+mod pause;
 mod routes;
 mod sessions;
 mod status;

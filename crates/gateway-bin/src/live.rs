@@ -68,6 +68,7 @@ pub(crate) fn live(config: &Config, address: IpAddr) -> Live {
             read: config.read_timeout,
             request: config.request_timeout,
             write: config.write_timeout,
+            pause: config.pause_timeout,
             pool_idle: config.pool_idle_timeout,
         },
         retry: Retry {

@@ -93,6 +93,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long an upstream connection is kept for re-use.
     pub pool_idle_timeout: Duration,
+    /// How long a call waits while the gateway is paused.
+    pub pause_timeout: Duration,
     /// What is sent to an upstream again.
     pub retry: Retry,
     /// The most connections served at once; more wait to be accepted.
@@ -154,6 +156,7 @@ impl Default for Config {
             idle_timeout: seconds(120),
             write_timeout: seconds(600),
             pool_idle_timeout: seconds(4),
+            pause_timeout: seconds(300),
             retry: Retry {
                 attempts: 2,
                 max_backoff: seconds(60),

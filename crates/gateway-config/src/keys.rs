@@ -48,6 +48,7 @@ pub(crate) const GROUPS: [(&str, &[Key]); 6] = [
         key("idle_timeout", "Seconds that a kept-alive connection may idle."),
         key("write_timeout", "Seconds that a client may take to read the next byte."),
         key("drain_timeout", "Seconds that calls in flight may go on after SIGTERM."),
+        key("pause_timeout", "Seconds that a call waits while the gateway is paused; then it is a 503 `paused`."),
         key("log_level", "The least severe log lines shown: `DEBUG`, `INFO`, `WARNING`, `ERROR`."),
     ]),
     ("access", &[
@@ -133,9 +134,8 @@ const NESTED: [(&str, &[Key]); 3] = [
 
 /// Keys of the contract that this version cannot honour yet.
 #[rustfmt::skip]
-pub(crate) const NOT_BUILT: [Key; 11] = [
+pub(crate) const NOT_BUILT: [Key; 10] = [
     key("database_url", "The database of `store_worker: postgres`, which is not there yet either."),
-    key("pause_timeout", "How long calls wait while the gateway is paused."),
     key("heartbeat_interval", "Comments on silent streams, for tunnels that cut idle connections."),
     key("max_inflight_bytes", "The most bytes of calls in flight."),
     key("session_key_secret", "What signs the keys of sessions."),

@@ -265,6 +265,7 @@ fn limits(t: &mut Table<'_>, config: &mut Config) -> Result<(), ConfigError> {
     for (key, slot) in [
         ("drain_timeout", &mut config.drain_timeout),
         ("pool_idle_timeout", &mut config.pool_idle_timeout),
+        ("pause_timeout", &mut config.pause_timeout),
     ] {
         t.set(key, slot, Field::seconds_from_zero)?;
     }

@@ -109,6 +109,7 @@ pub(crate) fn entries(config: &Config) -> Vec<(&'static str, Value)> {
         ("idle_timeout", seconds(config.idle_timeout)),
         ("write_timeout", seconds(config.write_timeout)),
         ("pool_idle_timeout", seconds(config.pool_idle_timeout)),
+        ("pause_timeout", seconds(config.pause_timeout)),
         ("retry", retry(&config.retry)),
         ("max_connections", json!(config.max_connections)),
         ("max_inflight", json!(config.max_inflight)),

@@ -27,15 +27,7 @@ impl OpenCalls {
     pub(crate) fn journal_partials(&self) {
         let open: Vec<Arc<Shared>> = lock(&self.open).values().cloned().collect();
         for call in open {
-            let partial = lock(&call.live).as_ref().map(|live| {
-                let reply = live.recorder.snapshot(call.now_ms());
-                live.answer
-                    .clone()
-                    .complete(reply, call.state.weight_version())
-            });
-            if let (Some(reply), Some(ledger)) = (partial, &call.ledger) {
-                ledger.partial(call.trace_id(), &reply);
-            }
+            call.journal_partial();
         }
     }
 
@@ -87,6 +79,8 @@ pub(crate) struct Answer {
     /// Whether token ids were asked of the upstream.
     pub(crate) ids_asked: bool,
     pub(crate) edits: Option<Json>,
+    /// The version of the weights when the call passed the pause gate.
+    pub(crate) weight_version: Option<i64>,
     /// The status that the client gets where it is not the upstream's.
     pub(crate) status: Option<u16>,
 }
@@ -101,6 +95,7 @@ impl Answer {
         meta.attempt_log = (self.attempts.len() > 1).then_some(self.attempts);
         meta.ids_asked = self.ids_asked;
         meta.edits = self.edits;
+        meta.weight_version = self.weight_version;
         meta.weight_version_end = weight_version;
         if self.status.is_some() {
             meta.status = self.status;
@@ -152,6 +147,11 @@ impl OpenCall {
         if let Some(live) = lock(&self.shared.live).as_mut() {
             note(&mut live.answer);
         }
+    }
+
+    /// Journals what is known of the call so far.
+    pub(crate) fn journal_partial(&self) {
+        self.shared.journal_partial();
     }
 
     pub(crate) fn start(&self, head: ReplyHead) {
@@ -231,6 +231,18 @@ impl Drop for OpenCall {
 }
 
 impl Shared {
+    fn journal_partial(&self) {
+        let partial = lock(&self.live).as_ref().map(|live| {
+            let reply = live.recorder.snapshot(self.now_ms());
+            live.answer
+                .clone()
+                .complete(reply, self.state.weight_version())
+        });
+        if let (Some(reply), Some(ledger)) = (partial, &self.ledger) {
+            ledger.partial(self.trace_id(), &reply);
+        }
+    }
+
     fn end(&self, end: impl FnOnce(Recorder, f64) -> Reply) -> Option<(Outcome, Option<Receipt>)> {
         let live = lock(&self.live).take()?;
         let reply = end(live.recorder, self.now_ms());

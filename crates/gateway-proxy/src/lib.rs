@@ -8,6 +8,7 @@
 //! | what the head of a request must be, on either plane | `door` |
 //! | identity, model and stream, from head and body | `request`, `inbound`, `decode` |
 //! | admission, and the guard that lets no call end unrecorded | `proxy`, `call` |
+//! | the pause gate, where calls wait for other weights | `pause` |
 //! | byte-faithful edits of the body, headers that travel on | `prepare`, `edit`, `headers` |
 //! | the upstream connection, polled inside the reply's own future | `send`, `upstream` |
 //! | what is sent again, and when | `retry` |
@@ -26,6 +27,7 @@ mod edit;
 mod headers;
 mod inbound;
 mod joined;
+mod pause;
 mod places;
 mod prepare;
 mod proxy;

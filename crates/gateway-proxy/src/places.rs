@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gateway_state::Passed;
 use tokio::sync::Notify;
 
 /// Counts the requests of the data plane that are under way.
@@ -19,7 +20,10 @@ impl Places {
     /// Takes a place, if fewer than `most` are taken.
     pub(crate) fn take(&self, most: usize) -> Option<Place> {
         // Dropped at once, it gives back the one too many.
-        let place = Place(self.clone());
+        let place = Place {
+            places: self.clone(),
+            passed: None,
+        };
         (self.0.taken.fetch_add(1, Ordering::AcqRel) < most).then_some(place)
     }
 
@@ -39,12 +43,16 @@ impl Places {
     }
 }
 
-/// One taken place; dropping it frees it.
-pub(crate) struct Place(Places);
+/// One taken place, kept until the reply has ended; dropping it frees it.
+pub(crate) struct Place {
+    places: Places,
+    /// Of a call that is past the pause gate.
+    pub(crate) passed: Option<Passed>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let shared = &self.0.0;
+        let shared = &self.places.0;
         if shared.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
             shared.all_free.notify_waiters();
         }

@@ -1,7 +1,7 @@
 //! The life of a call, in order. Every rule is one hop from here.
 //!
-//! authenticate ([`Proxy::door`]) → identify → read the body → admit → choose the upstream → edit
-//! → send → tee (bytes to the client, a copy to the recorder) → finish, which hands the record to
+//! authenticate ([`Proxy::door`]) → identify → read the body → admit → pass the pause gate →
+//! choose the upstream → edit → send → tee (bytes to the client, a copy to the recorder) → finish, which hands the record to
 //! the ledger and holds the reply's end for the receipt.
 
 use std::time::Instant;
@@ -15,6 +15,7 @@ use http::{Request, Response};
 use crate::answer::models;
 use crate::body::Body;
 use crate::call::OpenCall;
+use crate::places::Place;
 use crate::proxy::Proxy;
 use crate::request::{Head, Inbound};
 use crate::send::Sent;
@@ -55,7 +56,7 @@ impl Proxy {
 
         // Identify by path and headers, read the body, identify by it, too.
         let head = Head::new(&parts, principal)?;
-        let place = self.occupy(&live)?;
+        let mut place = self.occupy(&live)?;
         let (body, decoded) = head.read(body, &live).await?;
         let started = Instant::now();
         let parsed = Parsed::new(&body, Dialect::Strict);
@@ -64,9 +65,9 @@ impl Proxy {
         // Admit: from here on the call leaves exactly one trace, whatever happens to it.
         let open = self.admit(&inbound, started, &live).await?;
 
-        // Choose the upstream, edit, send; tee the reply, and hold its end for the receipt.
+        // Pass the pause gate, choose the upstream, edit, send; tee the reply, and hold its end for the receipt.
         Ok(
-            match self.sent(&inbound, &live, started, open.as_ref()).await {
+            match self.sent(&inbound, &live, &mut place, open.as_ref()).await {
                 Ok(Answered::Upstream(sent)) => self.tee(&inbound, *sent, open, place, &live).await,
                 Ok(Answered::Models(list)) => models(list),
                 Err(error) => self.failed(error, open).await,
@@ -78,11 +79,12 @@ impl Proxy {
         &self,
         inbound: &Inbound<'_>,
         live: &Live,
-        now: Instant,
+        place: &mut Place,
         open: Option<&OpenCall>,
     ) -> Result<Answered, ApiError> {
         let ask = inbound.ask()?;
-        Ok(match self.state().choose(live, &ask, now)? {
+        place.passed = self.pass(inbound, live, open).await?;
+        Ok(match self.state().choose(live, &ask, Instant::now())? {
             Destination::Models(list) => Answered::Models(list),
             Destination::Upstream(chosen) => {
                 let prepared = self.prepare(inbound, &chosen, live, open)?;

@@ -5,8 +5,8 @@
 //! - the [`Live`] settings: plain data, replaced as a whole, so that a call sees one version;
 //! - the pool of [`Workers`]: registration, health, load, and which worker serves a session;
 //! - [`State::choose`]: the upstream of a call, by the rules of `gateway-route`;
-//! - sampling parameters by session ([`SamplingParams`]), the weight version, the end of serving
-//!   ([`Drain`]) and the [`Counters`] of what both planes have seen.
+//! - sampling parameters by session ([`SamplingParams`]), the weight version, the [`PauseGate`],
+//!   the end of serving ([`Drain`]) and the [`Counters`] of what both planes have seen.
 //!
 //! Beside it stand two things that both planes must do alike: [`ApiError`], the one shape of an
 //! error, and [`Door`], who may ask at all where no token is configured.
@@ -42,6 +42,7 @@ mod door;
 mod drain;
 mod error;
 mod live;
+mod pause;
 mod sampling;
 mod state;
 mod upstream;
@@ -53,6 +54,7 @@ pub use door::{Door, HostHeader, Visit, host_is_ours, is_forwarding_header, peer
 pub use drain::Drain;
 pub use error::{ApiError, Code};
 pub use live::{Capture, HealthSettings, Limits, Live, Retry, Route, SamplingPriority, Timeouts};
+pub use pause::{Passed, PauseGate};
 pub use sampling::{RefusedParam, SamplingCache, SamplingParams};
 pub use state::{NAME, State};
 pub use upstream::{AuthHeader, InvalidAuthHeader, Upstream, UpstreamKind};

@@ -199,6 +199,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// Without a byte that the client takes (`write_timeout`).
     pub write: Duration,
+    /// How long a call waits at the pause gate (`pause_timeout`).
+    pub pause: Duration,
     /// How long an idle connection to an upstream is kept (`pool_idle_timeout`).
     pub pool_idle: Duration,
 }
@@ -210,6 +212,7 @@ impl Default for Timeouts {
             read: Duration::from_secs(600),
             request: Duration::from_secs(60),
             write: Duration::from_secs(600),
+            pause: Duration::from_secs(300),
             pool_idle: Duration::from_secs(4),
         }
     }

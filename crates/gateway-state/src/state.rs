@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::{Counters, Drain, Live, SamplingCache, Workers};
+use crate::{Counters, Drain, Live, PauseGate, SamplingCache, Workers};
 
 /// The name of the program, as it tells it.
 pub const NAME: &str = "rllm-model-gateway";
@@ -17,6 +17,7 @@ pub struct State {
     workers: Workers,
     sampling: SamplingCache,
     weight_version: Mutex<Option<i64>>,
+    pause: PauseGate,
     drain: Drain,
     counters: Counters,
     version: &'static str,
@@ -32,6 +33,7 @@ impl State {
             workers: Workers::default(),
             sampling: SamplingCache::default(),
             weight_version: Mutex::default(),
+            pause: PauseGate::default(),
             drain: Drain::default(),
             counters: Counters::default(),
             version,
@@ -84,6 +86,12 @@ impl State {
             .weight_version
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(version);
+    }
+
+    /// Where new calls wait while the weights are changed.
+    #[must_use]
+    pub fn pause(&self) -> &PauseGate {
+        &self.pause
     }
 
     /// The end of serving: begun once, and waited for by whom it concerns.

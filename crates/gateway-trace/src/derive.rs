@@ -90,7 +90,10 @@ pub fn record(call: &Call, reply: &Reply) -> TraceRecord {
         routing_matrices,
         has_error: has_error(reply.meta.outcome, finish_reason.as_deref()),
         finish_reason,
-        weight_version: parts.weight_version.or(call.meta.weight_version),
+        weight_version: parts
+            .weight_version
+            .or(reply.meta.weight_version)
+            .or(call.meta.weight_version),
         latency_ms: reply.meta.latency_ms,
         token_counts: parts.token_counts,
         timestamp: call.meta.arrived_at,

@@ -66,6 +66,9 @@ pub struct ReplyMeta {
     /// Why that one: `route`, `sticky`, `new`, `moved`, `overflow`, `least_loaded`, `round_robin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_reason: Option<String>,
+    /// The gateway's weight version when the call passed the pause gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_version: Option<i64>,
     /// The gateway's weight version at the reply's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_version_end: Option<i64>,
