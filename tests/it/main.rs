@@ -19,6 +19,7 @@ mod memory;
 mod observability;
 mod outcomes;
 mod pause;
+mod reload;
 mod replies;
 mod requests;
 mod retries;

@@ -17,7 +17,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use gateway_admin::Admin;
+//! use gateway_admin::{Admin, Reload, Reloaded};
 //! use gateway_auth::Principal;
 //! use gateway_state::{Live, State};
 //! use gateway_store::{Ledger, LedgerOptions, MemoryStore};
@@ -27,7 +27,8 @@
 //! # let folder = tempfile::tempdir()?;
 //! let state = Arc::new(State::new(Live::default(), "0.1.0"));
 //! let ledger = Ledger::open(LedgerOptions::new(folder.path()), Arc::new(MemoryStore::new()))?;
-//! let admin = Admin::new(state, ledger);
+//! let reload: Reload = Arc::new(|| Box::pin(async { Ok(Reloaded::default()) }));
+//! let admin = Admin::new(state, ledger, reload);
 //!
 //! let request = http::Request::get("/traces/count").body(String::new())?;
 //! let response = admin.handle(request, Principal::Anonymous).await;
@@ -49,6 +50,7 @@ mod path;
 mod pause;
 mod query;
 mod refusal;
+mod reload;
 mod render;
 mod reply;
 mod router;
@@ -73,6 +75,8 @@ use http::{Method, Request, Response, Uri};
 use tower_service::Service;
 
 pub use crate::openapi::openapi;
+pub use crate::reload::{Reload, Reloaded, Reloading};
+
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 
@@ -84,10 +88,10 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// The management plane over what both planes share.
+    /// The management plane over what both planes share; `reload` reads the configuration anew.
     #[must_use]
-    pub fn new(state: Arc<State>, ledger: Ledger) -> Self {
-        let shared = Shared::new(Arc::clone(&state), ledger);
+    pub fn new(state: Arc<State>, ledger: Ledger, reload: Reload) -> Self {
+        let shared = Shared::new(Arc::clone(&state), ledger, reload);
         Self {
             state,
             router: router::router(shared),

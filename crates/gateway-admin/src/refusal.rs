@@ -58,13 +58,6 @@ impl Refusal {
         Self(ApiError::not_implemented("the method is not known here"))
     }
 
-    /// 501: a request of the API that this version does not answer yet.
-    pub(crate) fn not_built(what: &str) -> Self {
-        Self(ApiError::not_implemented(format!(
-            "{what} is not built yet in this version"
-        )))
-    }
-
     /// 408: the body did not come.
     pub(crate) fn body_timeout() -> Self {
         Self(ApiError::request_timeout("the request body did not arrive in time").closing())

@@ -1,13 +1,14 @@
 //! The table of requests: which handler answers what, and who may use which method.
 
 use axum::Router;
-use axum::routing::{MethodRouter, post};
 use http::Method;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::refusal::Refusal;
-use crate::{Shared, control, health, metrics, openapi, pause, runs, sessions, traces, workers};
+use crate::{
+    Shared, control, health, metrics, openapi, pause, reload, runs, sessions, traces, workers,
+};
 
 /// Every request of the management plane, ready to be served.
 pub(crate) fn router(shared: Shared) -> Router {
@@ -70,7 +71,7 @@ pub(crate) fn requests() -> OpenApiRouter<Shared> {
         .routes(writes(routes!(control::flush)))
         .routes(writes(routes!(pause::pause)))
         .routes(writes(routes!(pause::resume)))
-        .route("/admin/reload", not_built("reloading the configuration"))
+        .routes(writes(routes!(reload::reload)))
         .routes(reads(routes!(metrics::page)))
         .routes(reads(routes!(openapi::document)))
 }
@@ -90,8 +91,4 @@ fn only(
 ) -> UtoipaMethodRouter<Shared> {
     let methods = methods.fallback(Refusal::method(allow));
     (schemas, paths, methods)
-}
-
-fn not_built(what: &str) -> MethodRouter<Shared> {
-    post(Refusal::not_built(what)).fallback(Refusal::method("POST"))
 }

@@ -10,6 +10,7 @@ use gateway_store::{Change, ChangeError, Ledger, Scope, StoreError, TraceStore};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::refusal::Refusal;
+use crate::reload::Reload;
 use crate::scope::Runs;
 
 /// What every handler is given.
@@ -17,14 +18,16 @@ use crate::scope::Runs;
 pub(crate) struct Shared {
     pub(crate) state: Arc<State>,
     pub(crate) ledger: Ledger,
+    pub(crate) reload: Reload,
     locks: Arc<SessionLocks>,
 }
 
 impl Shared {
-    pub(crate) fn new(state: Arc<State>, ledger: Ledger) -> Self {
+    pub(crate) fn new(state: Arc<State>, ledger: Ledger, reload: Reload) -> Self {
         Self {
             state,
             ledger,
+            reload,
             locks: Arc::default(),
         }
     }

@@ -18,6 +18,7 @@ mod input;
 mod metrics;
 mod openapi;
 mod pause;
+mod reload;
 mod routes;
 mod sessions;
 mod status;
@@ -31,6 +32,18 @@ struct Plane {
     ledger: Ledger,
     calls: AtomicU64,
     _folder: TempDir,
+}
+
+/// A configuration that differs in one key of each kind.
+fn reload() -> Reload {
+    Arc::new(|| {
+        Box::pin(async {
+            Ok(Reloaded {
+                changed: vec!["routes"],
+                restart_needed: vec!["port"],
+            })
+        })
+    })
 }
 
 /// What came back.
@@ -110,7 +123,7 @@ impl Plane {
         let ledger = Ledger::open(options, store).unwrap();
         let state = Arc::new(State::new(live, "1.2.3"));
         Self {
-            admin: Admin::new(Arc::clone(&state), ledger.clone()),
+            admin: Admin::new(Arc::clone(&state), ledger.clone(), reload()),
             state,
             ledger,
             calls: AtomicU64::new(0),

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::planes::Planes;
+use crate::reload::{InForce, Reload, register};
 use crate::server::Server;
 use crate::socket::Clocks;
 use crate::stop::Stop;
@@ -94,33 +95,29 @@ pub struct App {
     stop: Stop,
     drain_timeout: Duration,
     run_id: Option<String>,
-    checks: JoinHandle<()>,
+    /// What runs beside the calls.
+    tasks: [JoinHandle<()>; 2],
     /// Holds the journal of a gateway without a database; removed with it.
     _folder: Option<TempDir>,
 }
 
 impl App {
     /// Opens everything that `config` names: first the port, so that a taken one leaves the files
-    /// alone, then the store and its journal. `stop` will end it.
+    /// alone, then the store and its journal. `reload` reads the configuration anew, `stop` ends it.
     ///
     /// Must be called within a tokio runtime; opening the files blocks it.
     ///
     /// # Errors
     ///
     /// [`StartError`] says what cannot be had.
-    pub async fn start(config: &Config, stop: Stop) -> Result<App, StartError> {
+    pub async fn start(config: &Config, reload: Reload, stop: Stop) -> Result<App, StartError> {
         let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
         let version = env!("CARGO_PKG_VERSION");
         let state = Arc::new(State::new(live::live(config, loopback), version));
-        for worker in &config.workers {
-            let added = state
-                .workers()
-                .add(&live::worker(worker), &config.worker_allow);
-            added.map_err(|source| StartError::Worker {
-                url: worker.url.url().to_string(),
-                source,
-            })?;
-        }
+        register(&state, config).map_err(|(index, source)| StartError::Worker {
+            url: config.workers[index].url.url().to_string(),
+            source,
+        })?;
         let (listener, address) = listen(config).await?;
         state.set_live(live::live(config, address.ip()));
 
@@ -130,11 +127,22 @@ impl App {
         register_run(config, &ledger).await?;
         let checks = tokio::spawn(health::check_workers(Arc::clone(&state)));
 
+        let in_force = InForce::new(config.clone(), Arc::clone(&state), address.ip(), reload);
+        let in_force = Arc::new(in_force);
+        let following = tokio::spawn({
+            let in_force = Arc::clone(&in_force);
+            async move { in_force.follow().await }
+        });
+        let reload: gateway_admin::Reload = Arc::new(move || {
+            let in_force = Arc::clone(&in_force);
+            Box::pin(async move { in_force.read().await })
+        });
+
         let proxy = Proxy::new(Arc::clone(&state), ledger.clone(), opened.durability);
         let proxy = Arc::new(proxy);
         let planes = Planes {
             proxy: Arc::clone(&proxy),
-            admin: Admin::new(Arc::clone(&state), ledger.clone()),
+            admin: Admin::new(Arc::clone(&state), ledger.clone(), reload),
         };
         let clocks = Clocks {
             header: config.header_timeout,
@@ -150,7 +158,7 @@ impl App {
             stop,
             drain_timeout: config.drain_timeout,
             run_id: config.run_id.clone(),
-            checks,
+            tasks: [checks, following],
             _folder: opened.folder,
         })
     }
@@ -184,7 +192,9 @@ impl App {
         };
         let cut = || proxy.interrupt();
         server.run(&stop, self.drain_timeout, drain, cut).await;
-        self.checks.abort();
+        for task in self.tasks {
+            task.abort();
+        }
 
         let end = async {
             if let Some(run_id) = self.run_id {

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gateway_bin::cli::{Action, Settings};
-use gateway_bin::{App, Stop, chain, cli, log, stop};
-use gateway_config::Config;
+use gateway_bin::{App, Reload, Stop, chain, cli, log, stop};
+use gateway_config::{Config, ConfigError};
 
 /// How long the blocking work of a gateway that has ended may keep the process.
 const LAST_WORK: Duration = Duration::from_millis(100);
@@ -20,15 +20,19 @@ fn main() -> ExitCode {
         Ok(Action::Show(text)) => return show(&text),
         Err(error) => return fail(2, &error),
     };
-    let file = settings.file.as_deref();
-    match gateway_config::load(file, &|name| std::env::var(name), &settings.overrides) {
+    match load(&settings) {
         Ok(config) if check => show(&config.to_yaml()),
-        Ok(config) => serve(&config, &settings),
+        Ok(config) => serve(&config, settings),
         Err(error) => fail(2, &error),
     }
 }
 
-fn serve(config: &Config, settings: &Settings) -> ExitCode {
+fn load(settings: &Settings) -> Result<Config, ConfigError> {
+    let file = settings.file.as_deref();
+    gateway_config::load(file, &|name| std::env::var(name), &settings.overrides)
+}
+
+fn serve(config: &Config, settings: Settings) -> ExitCode {
     let _log = match log::start(config.log_level, settings.log_format) {
         Ok(guard) => guard,
         Err(error) => return fail(1, &error),
@@ -42,10 +46,14 @@ fn serve(config: &Config, settings: &Settings) -> ExitCode {
     };
     let code = runtime.block_on(async {
         let stop = Stop::default();
-        if let Err(error) = stop::on_signals(&stop) {
+        let reload = match settings.file {
+            Some(_) => Reload::by(move || load(&settings)),
+            None => Reload::default(),
+        };
+        if let Err(error) = stop::on_signals(&stop, &reload) {
             return fail(1, &error);
         }
-        let app = match App::start(config, stop).await {
+        let app = match App::start(config, reload, stop).await {
             Ok(app) => app,
             Err(error) if error.is_configuration() => return fail(2, &error),
             Err(error) => return fail(1, &error),

@@ -7,6 +7,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::Reload;
+
 /// How far the end of serving has been asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
@@ -54,13 +56,13 @@ impl Stop {
     }
 }
 
-/// Lets SIGTERM and SIGINT end the gateway, from a thread of their own: signals that arrive while
+/// Lets SIGTERM and SIGINT end the gateway, and SIGHUP reload its configuration, from a thread of their own: signals that arrive while
 /// nobody looks count as one, and a busy gateway must not take the second one for the first.
 ///
 /// # Errors
 ///
 /// If the signals cannot be listened to, or no thread can be started.
-pub fn on_signals(stop: &Stop) -> io::Result<()> {
+pub fn on_signals(stop: &Stop, reload: &Reload) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let (mut terminate, mut interrupt, mut hang_up) = {
         let _within = runtime.enter();
@@ -70,14 +72,15 @@ pub fn on_signals(stop: &Stop) -> io::Result<()> {
             signal(SignalKind::hangup())?,
         )
     };
-    let stop = stop.clone();
+    let (stop, reload) = (stop.clone(), reload.clone());
     let listen = async move {
         loop {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
                 _ = hang_up.recv() => {
-                    tracing::warn!("SIGHUP: reloading the configuration is not built yet");
+                    tracing::info!("SIGHUP: reading the configuration anew");
+                    reload.request();
                     continue;
                 }
             };

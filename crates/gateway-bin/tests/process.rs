@@ -254,6 +254,21 @@ fn log_lines_can_be_json() {
     assert!(warned, "{errors}");
 }
 
+#[test]
+fn without_a_file_there_is_nothing_to_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(command(&folder, &["--port", "0", "--store", "memory"]));
+    let (status, body) = running.call("POST", "/admin/reload", "");
+    assert_eq!(status, 400);
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("--config"), "{message}");
+    running.signal("HUP");
+    assert_eq!(running.get("/health")["status"], "ok");
+    let (code, errors) = running.end();
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("no configuration file"), "{errors}");
+}
+
 /// Nobody reads its stderr, and its stdout is closed.
 #[test]
 fn a_gateway_that_nobody_reads_goes_on_serving() {

@@ -201,6 +201,12 @@ impl Config {
         crate::show::to_yaml(self)
     }
 
+    /// The keys whose values differ from those of `before`, in the order of [`Self::to_yaml`].
+    #[must_use]
+    pub fn changed_keys(&self, before: &Config) -> Vec<&'static str> {
+        crate::show::changed_keys(self, before)
+    }
+
     /// What an operator should know before the gateway serves: one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -36,6 +36,25 @@ pub(crate) fn to_yaml(config: &Config) -> String {
     out
 }
 
+/// The keys under which two configurations differ.
+pub(crate) fn changed_keys(config: &Config, before: &Config) -> Vec<&'static str> {
+    // What is shown of these is masked.
+    let differs_unseen = |key| match key {
+        "workers" => config.workers != before.workers,
+        "routes" => config.routes != before.routes,
+        "inbound_auth_token" => config.inbound_auth_token != before.inbound_auth_token,
+        "admin_auth_token" => config.admin_auth_token != before.admin_auth_token,
+        "run_metadata" => config.run_metadata != before.run_metadata,
+        _ => false,
+    };
+    entries(config)
+        .into_iter()
+        .zip(entries(before))
+        .filter(|((key, value), (_, before))| value != before || differs_unseen(key))
+        .map(|((key, _), _)| key)
+        .collect()
+}
+
 pub(crate) fn entries(config: &Config) -> Vec<(&'static str, Value)> {
     let (durability, receipt_timeout) = match config.durability {
         Durability::Receipt { timeout } => ("receipt", Some(timeout)),

@@ -70,6 +70,53 @@ fn the_defaults_shown_are_read_again() {
 }
 
 #[test]
+fn every_key_that_differs_is_told_the_masked_ones_too() {
+    let (defaults, full) = (good(""), good(include_str!("tests/full.yaml")));
+    assert_eq!(full.changed_keys(&full), [""; 0]);
+    let keys: Vec<_> = crate::show::entries(&full)
+        .iter()
+        .map(|(key, _)| *key)
+        .filter(|key| !["durability", "sync_traces"].contains(key))
+        .collect();
+    assert_eq!(full.changed_keys(&defaults), keys);
+    assert_eq!(defaults.changed_keys(&full), keys);
+    let check = |before: &str, after: &str, expected: &[&str]| {
+        assert_eq!(good(after).changed_keys(&good(before)), expected, "{after}");
+    };
+    check(
+        "durability: receipt",
+        "durability: background",
+        &["durability", "receipt_timeout"],
+    );
+    check("", "sync_traces: true", &["receipt_timeout", "sync_traces"]);
+    check(
+        "inbound_auth_token: [a, b]",
+        "inbound_auth_token: [a, c]",
+        &["inbound_auth_token"],
+    );
+    check(
+        "admin_auth_token: a",
+        "admin_auth_token: b",
+        &["admin_auth_token"],
+    );
+    check(
+        "run_metadata: {token: a}",
+        "run_metadata: {token: b}",
+        &["run_metadata"],
+    );
+    let worker = |key: &str| format!("workers: [{{url: 'http://a', auth_header: {key}}}]");
+    check(&worker("a"), &worker("b"), &["workers"]);
+    let route = |key: &str, header: &str| {
+        format!(
+            "routes: {{m: {{upstream_url: 'http://a', auth_header: {key}, headers: {{x: {header}}}}}}}"
+        )
+    };
+    check(&route("a", "a"), &route("b", "a"), &["routes"]);
+    check(&route("a", "a"), &route("a", "b"), &["routes"]);
+    check(&route("a", "a"), &route("a", "a"), &[]);
+}
+
+#[test]
 fn credentials_of_a_route_are_expanded() {
     let config = good(include_str!("tests/full.yaml"));
     let auth: Vec<_> = config

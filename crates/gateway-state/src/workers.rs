@@ -42,6 +42,8 @@ struct Worker {
     /// nothing to change.
     key: WorkerKey,
     id: String,
+    /// Whether it is the configuration's, and not registered over the API.
+    configured: bool,
     /// The URL as it was given, in one spelling.
     given: BaseUrl,
     url: WorkerUrl,
@@ -97,6 +99,18 @@ impl Workers {
     /// [`AddError`]: the registrant's error, and nothing was changed.
     pub fn add(&self, spec: &WorkerSpec, allow: &[Cidr]) -> Result<Added, AddError> {
         self.lock().add(spec, allow)
+    }
+
+    /// Makes the workers of the configuration `specs`, under one lock: new ones come, those that are
+    /// not among them any more go, others are changed in place and keep their sessions and their
+    /// health. What a spec does not give is the default. Workers that were [added](Self::add) stay
+    /// as they are, and win over a spec of the same URL.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`] with the index of its spec, and nothing was changed.
+    pub fn configure(&self, specs: &[WorkerSpec], allow: &[Cidr]) -> Result<(), (usize, AddError)> {
+        self.lock().configure(specs, allow)
     }
 
     /// All workers, in the order of their registration.

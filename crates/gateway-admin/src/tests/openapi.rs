@@ -83,7 +83,7 @@ async fn lived_in() -> Plane {
 }
 
 /// One request for each answer: what is asked, and which path of the document it is.
-const REQUESTS: [(&str, &str, &str, &str); 33] = [
+const REQUESTS: [(&str, &str, &str, &str); 36] = [
     ("GET", "/", "/", ""),
     ("GET", "/health", "/health", ""),
     ("GET", "/ready", "/ready", ""),
@@ -164,6 +164,9 @@ const REQUESTS: [(&str, &str, &str, &str); 33] = [
         r#"{"url":"http://h:8000","worker_id":"w"}"#,
     ),
     ("POST", "/admin/flush", "/admin/flush", ""),
+    ("POST", "/admin/pause", "/admin/pause", r#"{"wait":0}"#),
+    ("POST", "/admin/resume", "/admin/resume", ""),
+    ("POST", "/admin/reload", "/admin/reload", ""),
     (
         "DELETE",
         "/admin/workers/{worker_id}",
@@ -245,5 +248,5 @@ async fn what_the_document_names_is_read() {
             read.insert(name.clone());
         }
     }
-    assert_eq!(read.len(), 26, "{read:?}");
+    assert_eq!(read.len(), 27, "{read:?}");
 }

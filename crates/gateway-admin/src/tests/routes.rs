@@ -120,22 +120,6 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn what_is_not_built_yet_says_so() {
-    let plane = Plane::new();
-    let requests = [("POST", "/admin/reload")];
-    for (method, path) in requests {
-        let message = plane
-            .ask(method, path, "")
-            .await
-            .refused(501, "not_implemented");
-        assert!(
-            message.contains("is not built yet"),
-            "{method} {path}: {message}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn a_refusal_is_counted() {
     let plane = Plane::new();
     plane.get("/nowhere").await;

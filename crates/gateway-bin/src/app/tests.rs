@@ -36,7 +36,10 @@ async fn the_port_is_taken_before_any_file_is_touched() {
         db_path: folder.path().join("gateway.db"),
         ..Config::default()
     };
-    let error = App::start(&config, Stop::default()).await.err().unwrap();
+    let error = App::start(&config, Reload::default(), Stop::default())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -50,7 +53,7 @@ async fn an_end_that_was_asked_for_during_the_start_is_not_forgotten() {
     };
     let stop = Stop::default();
     stop.request();
-    App::start(&config, stop)
+    App::start(&config, Reload::default(), stop)
         .await
         .unwrap()
         .run()

@@ -123,8 +123,20 @@ impl WorkerInfo {
     }
 }
 
-impl Inner {
-    pub(super) fn add(&mut self, spec: &WorkerSpec, allow: &[Cidr]) -> Result<Added, AddError> {
+/// A registration that was read, and can be taken unless its id is another worker's.
+struct Draft {
+    given: BaseUrl,
+    url: WorkerUrl,
+    worker_id: Option<String>,
+    model_name: Option<String>,
+    weight: Option<u32>,
+    auth: Option<AuthHeader>,
+    /// Whether an `api_path` was given beside the URL.
+    has_path: bool,
+}
+
+impl Draft {
+    fn read(spec: &WorkerSpec, allow: &[Cidr]) -> Result<Self, AddError> {
         let given = BaseUrl::parse(&spec.url).map_err(AddError::Url)?;
         let url = parse_url(spec, allow)?;
         let auth = spec
@@ -135,45 +147,126 @@ impl Inner {
         if spec.weight == Some(0) {
             return Err(AddError::Weight);
         }
-        let wanted_id = spec.worker_id.as_deref().filter(|id| !id.is_empty());
-        if wanted_id.is_some_and(|id| id.len() > 256 || id.chars().any(char::is_control)) {
+        let worker_id = spec.worker_id.clone().filter(|id| !id.is_empty());
+        if worker_id
+            .as_ref()
+            .is_some_and(|id| id.len() > 256 || id.chars().any(char::is_control))
+        {
             return Err(AddError::Id);
         }
-        let model_name = spec.model_name.clone().filter(|name| !name.is_empty());
+        Ok(Self {
+            given,
+            url,
+            worker_id,
+            model_name: spec.model_name.clone().filter(|name| !name.is_empty()),
+            weight: spec.weight,
+            auth,
+            has_path: spec.api_path.is_some(),
+        })
+    }
 
-        let same_target = |worker: &Worker| worker.url.api_url() == url.api_url();
-        let same_given = |worker: &Worker| worker.given == given;
-        let existing = self.workers.iter().position(same_target);
-        if let Some(index) = existing.or_else(|| self.workers.iter().position(same_given)) {
+    fn names(&self, worker: &Worker) -> bool {
+        self.has_target_of(worker) || worker.given == self.given
+    }
+
+    fn has_target_of(&self, worker: &Worker) -> bool {
+        worker.url.api_url() == self.url.api_url()
+    }
+}
+
+impl Inner {
+    /// See [`Workers::add`](super::Workers::add).
+    pub(super) fn add(&mut self, spec: &WorkerSpec, allow: &[Cidr]) -> Result<Added, AddError> {
+        let draft = Draft::read(spec, allow)?;
+        let with = |is: &dyn Fn(&Worker) -> bool| self.workers.iter().position(is);
+        let existing = with(&|worker| draft.has_target_of(worker));
+        if let Some(index) = existing.or_else(|| with(&|worker| draft.names(worker))) {
             let worker = &mut self.workers[index];
-            if spec.api_path.is_some() || worker.given != given {
-                worker.given = given;
-                worker.url = url;
+            if draft.has_path || worker.given != draft.given {
+                worker.given = draft.given;
+                worker.url = draft.url;
             }
-            worker.model_name = model_name.or_else(|| worker.model_name.take());
-            worker.weight = spec.weight.unwrap_or(worker.weight);
-            let auth = auth.or_else(|| worker.upstream.auth.clone());
+            worker.model_name = draft.model_name.or_else(|| worker.model_name.take());
+            worker.weight = draft.weight.unwrap_or(worker.weight);
+            let auth = draft.auth.or_else(|| worker.upstream.auth.clone());
             worker.upstream = upstream(&worker.id, &worker.url, auth);
+            worker.configured = false;
             return Ok(worker.added(false));
         }
+        if let Some(id) = &draft.worker_id
+            && self.workers.iter().any(|worker| worker.id == *id)
+        {
+            return Err(AddError::IdTaken);
+        }
+        Ok(self.register(draft, false, &[]))
+    }
 
-        let taken = |id: &str| self.workers.iter().any(|worker| worker.id == id);
-        let id = match wanted_id {
-            Some(id) if taken(id) => return Err(AddError::IdTaken),
-            Some(id) => id.to_owned(),
-            None => default_ids(&url)
+    /// See [`Workers::configure`](super::Workers::configure).
+    pub(super) fn configure(
+        &mut self,
+        specs: &[WorkerSpec],
+        allow: &[Cidr],
+    ) -> Result<(), (usize, AddError)> {
+        let mut drafts = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
+            let draft = Draft::read(spec, allow).map_err(|error| (index, error))?;
+            let mut registered = self.workers.iter().filter(|worker| !worker.configured);
+            if registered.clone().any(|worker| draft.names(worker)) {
+                continue;
+            }
+            if registered.any(|worker| draft.worker_id.as_ref() == Some(&worker.id)) {
+                return Err((index, AddError::IdTaken));
+            }
+            drafts.push(draft);
+        }
+        // From here on nothing fails. What goes makes room for what comes, ids among it.
+        self.workers.retain(|worker| {
+            let wants_id = |draft: &Draft| draft.worker_id.as_ref() == Some(&worker.id);
+            let mut own = drafts.iter().filter(|draft| draft.has_target_of(worker));
+            let mut others = drafts.iter().filter(|draft| !draft.has_target_of(worker));
+            let stays = own.any(|draft| draft.worker_id.is_none() || wants_id(draft));
+            !worker.configured || (stays && !others.any(wants_id))
+        });
+        let wanted: Vec<String> = drafts
+            .iter()
+            .filter_map(|draft| draft.worker_id.clone())
+            .collect();
+        for draft in drafts {
+            let there = |worker: &&mut Worker| draft.has_target_of(worker);
+            match self.workers.iter_mut().find(there) {
+                None => {
+                    self.register(draft, true, &wanted);
+                }
+                Some(worker) => {
+                    worker.model_name = draft.model_name;
+                    worker.weight = draft.weight.unwrap_or(1);
+                    worker.upstream = upstream(&worker.id, &worker.url, draft.auth);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a worker that is not there. Its id is its own, or one that neither a worker has nor
+    /// anybody wants.
+    fn register(&mut self, draft: Draft, configured: bool, wanted: &[String]) -> Added {
+        let taken =
+            |id: &String| wanted.contains(id) || self.workers.iter().any(|worker| worker.id == *id);
+        let id = draft.worker_id.unwrap_or_else(|| {
+            default_ids(&draft.url)
                 .find(|id| !taken(id))
-                .expect("there is no end of them"),
-        };
+                .expect("there is no end of them")
+        });
         self.keys += 1;
         let worker = Worker {
             key: self.keys,
-            upstream: upstream(&id, &url, auth),
+            upstream: upstream(&id, &draft.url, draft.auth),
             id,
-            given,
-            url,
-            model_name,
-            weight: spec.weight.unwrap_or(1),
+            configured,
+            given: draft.given,
+            url: draft.url,
+            model_name: draft.model_name,
+            weight: draft.weight.unwrap_or(1),
             health: Health::default(),
             calls: 0,
             loose_calls: 0,
@@ -182,7 +275,7 @@ impl Inner {
         };
         let added = worker.added(true);
         self.workers.push(worker);
-        Ok(added)
+        added
     }
 }
 

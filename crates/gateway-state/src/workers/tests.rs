@@ -5,6 +5,8 @@ use gateway_route::{Change, Event, HealthRules, Policy};
 
 use super::{AddError, Lease, NoWorker, WorkerInfo, WorkerSpec, Workers};
 
+mod configured;
+
 fn spec(url: &str) -> WorkerSpec {
     WorkerSpec::new(url)
 }
