@@ -249,11 +249,12 @@ async fn a_hang_up_reloads_and_what_needs_a_restart_is_told() {
         (model().await == "after").then_some(())
     })
     .await;
-    assert!(
-        gateway.log().contains("restart_needed"),
-        "{}",
-        gateway.log()
-    );
+    eventually("a line that tells what waits", async || {
+        let log = gateway.log();
+        let line = log.lines().find(|line| line.contains("restart_needed"))?;
+        line.contains("drain_timeout").then_some(())
+    })
+    .await;
     let trace = &gateway.traces("s").await[0];
     assert_eq!(trace["run_id"], Value::Null, "the run is of the start");
     // A bad file is a line in the log, and nothing else.
