@@ -30,7 +30,7 @@ pub struct Reloaded {
 
 /// The answer to a reload.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Done {
+pub(crate) struct ReloadReport {
     #[schema(pattern = "^ok$")]
     status: &'static str,
     #[serde(flatten)]
@@ -42,11 +42,11 @@ pub(crate) struct Done {
 /// A configuration that cannot be taken changes nothing, and is a 400 that says where.
 #[utoipa::path(
     post, path = "/admin/reload", operation_id = "reload", tag = "control",
-    responses((status = 200, description = "It is in force.", body = Done)),
+    responses((status = 200, description = "It is in force.", body = ReloadReport)),
 )]
-pub(crate) async fn reload(State(shared): State<Shared>) -> Result<Json<Done>, Refusal> {
+pub(crate) async fn reload(State(shared): State<Shared>) -> Result<Json<ReloadReport>, Refusal> {
     let reloaded = (shared.reload)().await.map_err(Refusal::malformed)?;
-    Ok(Json(Done {
+    Ok(Json(ReloadReport {
         status: "ok",
         reloaded,
     }))
