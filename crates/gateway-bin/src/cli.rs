@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use gateway_config::{Overrides, is_python_only};
 
 /// The version and commit of this build.
@@ -16,9 +16,10 @@ pub const VERSION: &str = concat!(
 );
 
 /// The commands of the contract that this version does not have yet.
-const NOT_BUILT: [&str; 7] = [
-    "import", "check", "sessions", "traces", "report", "tail", "env",
-];
+const NOT_BUILT: [&str; 2] = ["import", "check"];
+
+/// The name of the executable.
+const NAME: &str = "rllm-model-gateway";
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -27,7 +28,9 @@ pub enum Action {
     Serve(Settings),
     /// Validate the configuration, show it, and end.
     CheckConfig(Settings),
-    /// Show this text, and end: `--help`, `--version`.
+    /// Ask a running gateway something, or put a client behind it.
+    Ask(gateway_cli::Command),
+    /// Show this text, and end: `--help`, `--version`, `completions`.
     Show(String),
 }
 
@@ -61,9 +64,8 @@ pub struct UsageError(String);
 /// that is on disk before the reply has ended.
 #[derive(Debug, Parser)]
 #[command(
-    name = "rllm-model-gateway",
+    name = NAME,
     version = VERSION,
-    disable_help_subcommand = true,
     args_override_self = true,
     after_help = "Layers, later ones win: defaults, the file, the environment (RLLM_GATEWAY_HOST, \
                   _PORT, _DB_PATH, _LOG_LEVEL, _STORE, _INBOUND_TOKEN, _ADMIN_TOKEN, \
@@ -78,67 +80,62 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Serve calls (the default).
-    Serve,
-    #[command(external_subcommand)]
-    Other(Vec<OsString>),
+    /// Serve calls (the default)
+    Serve(Flags),
+    #[command(flatten)]
+    People(gateway_cli::Command),
+    /// Print what makes a shell complete these commands and flags
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 struct Flags {
     /// The address or name to listen on [default: 127.0.0.1]
-    #[arg(long, global = true, value_name = "H", help_heading = "Listening")]
+    #[arg(long, value_name = "H", help_heading = "Listening")]
     host: Option<String>,
     /// The port to listen on; 0 takes a free one [default: 9090]
-    #[arg(long, global = true, value_name = "P", help_heading = "Listening")]
+    #[arg(long, value_name = "P", help_heading = "Listening")]
     port: Option<u16>,
     /// Also serve public addresses and tunnels without a token [default: off]
-    #[arg(long, global = true, help_heading = "Listening")]
+    #[arg(long, help_heading = "Listening")]
     allow_unauthenticated: bool,
 
     /// The URL of an inference worker; may repeat [default: those of the file]
-    #[arg(long, global = true, value_name = "URL", help_heading = "Upstreams")]
+    #[arg(long, value_name = "URL", help_heading = "Upstreams")]
     worker: Vec<String>,
     /// Send every call with this model [default: the client's]
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Upstreams")]
+    #[arg(long, value_name = "NAME", help_heading = "Upstreams")]
     model: Option<String>,
     /// Who wins where client and session both set a sampling parameter: client, session
     /// [default: client]
-    #[arg(long, global = true, value_name = "WHO", help_heading = "Upstreams")]
+    #[arg(long, value_name = "WHO", help_heading = "Upstreams")]
     sampling_params_priority: Option<String>,
 
     /// Where traces are kept: sqlite, memory [default: sqlite]
-    #[arg(long, global = true, value_name = "STORE", help_heading = "Storage")]
+    #[arg(long, value_name = "STORE", help_heading = "Storage")]
     store: Option<String>,
     /// The database file; its journal lies beside it [default: ~/.rllm/gateway.db]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Storage")]
+    #[arg(long, value_name = "FILE", help_heading = "Storage")]
     db_path: Option<String>,
-    #[arg(long, global = true, value_name = "URL", hide = true)]
+    #[arg(long, value_name = "URL", hide = true)]
     database_url: Option<String>,
 
     /// The YAML file with the settings [default: none]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Configuration"
-    )]
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
     config: Option<PathBuf>,
     /// Validate the configuration, print what is in effect with secrets masked, and end
-    #[arg(long, global = true, help_heading = "Configuration")]
+    #[arg(long, help_heading = "Configuration")]
     check_config: bool,
 
     /// The least severe log lines shown: DEBUG, INFO, WARNING, ERROR [default: INFO]
-    #[arg(long, global = true, value_name = "L", help_heading = "Logging")]
+    #[arg(long, value_name = "L", help_heading = "Logging")]
     log_level: Option<String>,
     /// How log lines are written [default: text]
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        help_heading = "Logging"
-    )]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Logging")]
     log_format: Option<LogFormat>,
 }
 
@@ -153,23 +150,23 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, Us
         Err(error) => {
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                    Ok(Action::Show(error.render().to_string()))
+                    let text = error.render().to_string();
+                    Ok(Action::Show(format!("{}\n", text.trim_end())))
                 }
                 _ => Err(UsageError(one_line(&error))),
             };
         }
     };
-    if let Some(Subcommands::Other(words)) = cli.command {
-        let word = words.first().map(|word| word.to_string_lossy());
-        let word = word.as_deref().unwrap_or_default();
-        let message = if NOT_BUILT.contains(&word) {
-            format!("the command `{word}` is not built yet in this version")
-        } else {
-            format!("there is no command `{}`; try --help", word.escape_debug())
-        };
-        return Err(UsageError(message));
-    }
-    let flags = cli.flags;
+    let flags = match cli.command {
+        None => cli.flags,
+        Some(Subcommands::Serve(flags)) => flags.over(cli.flags),
+        Some(_) if cli.flags != Flags::default() => {
+            let message = "flags before the command are those of `serve`; see --help";
+            return Err(UsageError(message.to_owned()));
+        }
+        Some(Subcommands::People(command)) => return Ok(Action::Ask(command)),
+        Some(Subcommands::Completions { shell }) => return Ok(Action::Show(completions(shell))),
+    };
     let settings = Settings {
         file: flags.config,
         overrides: Overrides {
@@ -193,11 +190,45 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, Us
     })
 }
 
+impl Flags {
+    /// These flags, and where one is not given, that of `earlier`.
+    fn over(self, earlier: Flags) -> Flags {
+        let workers = [self.worker, earlier.worker];
+        Flags {
+            host: self.host.or(earlier.host),
+            port: self.port.or(earlier.port),
+            allow_unauthenticated: self.allow_unauthenticated || earlier.allow_unauthenticated,
+            worker: workers
+                .into_iter()
+                .find(|urls| !urls.is_empty())
+                .unwrap_or_default(),
+            model: self.model.or(earlier.model),
+            sampling_params_priority: self
+                .sampling_params_priority
+                .or(earlier.sampling_params_priority),
+            store: self.store.or(earlier.store),
+            db_path: self.db_path.or(earlier.db_path),
+            database_url: self.database_url.or(earlier.database_url),
+            config: self.config.or(earlier.config),
+            check_config: self.check_config || earlier.check_config,
+            log_level: self.log_level.or(earlier.log_level),
+            log_format: self.log_format.or(earlier.log_format),
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// The error of the command line reader without its usage page.
 fn one_line(error: &clap::Error) -> String {
-    let unknown = error
-        .get(clap::error::ContextKind::InvalidArg)
-        .map(ToString::to_string);
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        return no_such_command(error);
+    }
+    let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string);
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(flag) = unknown.filter(|flag| is_python_only(flag))
     {
@@ -215,6 +246,26 @@ fn one_line(error: &clap::Error) -> String {
     let text = lines.join("; ");
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     format!("{text}; see --help")
+}
+
+/// Says that there is no such command, and which one may have been meant.
+fn no_such_command(error: &clap::Error) -> String {
+    let word = error.get(ContextKind::InvalidSubcommand);
+    let word = word.map(ToString::to_string).unwrap_or_default();
+    if NOT_BUILT.contains(&word.as_str()) {
+        return format!("the command `{word}` is not built yet in this version");
+    }
+    let word = word.escape_debug();
+    let near = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::String(near)) => Some(near),
+        // The nearest is the last one.
+        Some(ContextValue::Strings(near)) => near.last(),
+        _ => None,
+    };
+    match near {
+        Some(near) => format!("there is no command `{word}`; did you mean `{near}`? See --help"),
+        None => format!("there is no command `{word}`; see --help"),
+    }
 }
 
 #[cfg(test)]

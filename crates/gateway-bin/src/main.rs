@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let (settings, check) = match cli::parse(std::env::args_os()) {
         Ok(Action::Serve(settings)) => (settings, false),
         Ok(Action::CheckConfig(settings)) => (settings, true),
+        Ok(Action::Ask(command)) => return ask(&command),
         Ok(Action::Show(text)) => return show(&text),
         Err(error) => return fail(2, &error),
     };
@@ -30,6 +31,13 @@ fn main() -> ExitCode {
 fn load(settings: &Settings) -> Result<Config, ConfigError> {
     let file = settings.file.as_deref();
     gateway_config::load(file, &|name| std::env::var(name), &settings.overrides)
+}
+
+fn ask(command: &gateway_cli::Command) -> ExitCode {
+    match gateway_cli::run(command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(error.exit_code(), &error),
+    }
 }
 
 fn serve(config: &Config, settings: Settings) -> ExitCode {
