@@ -323,6 +323,76 @@ mod tests {
         ));
     }
 
+    /// Each flag before the command holds, and gives way to the same one behind it.
+    #[test]
+    fn flags_on_both_sides_of_the_command_are_one_set() {
+        let flags = "--host h --port 1 --db-path d --store s --database-url u --log-level l \
+                     --sampling-params-priority p --model m --worker w --log-format json \
+                     --config c --allow-unauthenticated";
+        let alone = format!("{:?}", settings(flags));
+        assert_eq!(format!("{:?}", settings(&format!("{flags} serve"))), alone);
+        assert_eq!(format!("{:?}", settings(&format!("serve {flags}"))), alone);
+        let other = "--host x --port 9 --db-path x --store x --database-url x --log-level x \
+                     --sampling-params-priority x --model x --worker x --worker y \
+                     --log-format text --config x";
+        let both = settings(&format!("{other} serve {flags}"));
+        assert_eq!(format!("{both:?}"), alone);
+        assert!(matches!(
+            read("--check-config serve"),
+            Ok(Action::CheckConfig(_))
+        ));
+    }
+
+    #[test]
+    fn the_commands_for_people_take_their_own_flags_alone() {
+        for line in [
+            "sessions --run r --json",
+            "traces org/t:0 --model m",
+            "traces --id t",
+            "report s --token t",
+            "tail --outcome truncated",
+            "env --harness codex --session s",
+        ] {
+            assert!(matches!(read(line), Ok(Action::Ask(_))), "{line}");
+        }
+        for (line, expected) in [
+            (
+                "--port 1 sessions",
+                "flags before the command are those of `serve`; see --help",
+            ),
+            (
+                "sessions --port 1",
+                "unexpected argument '--port' found; see --help",
+            ),
+            (
+                "traces s --id t",
+                "the argument '[SESSION]' cannot be used with '--id <TRACE>'; see --help",
+            ),
+        ] {
+            assert_eq!(read(line).unwrap_err().to_string(), expected, "{line}");
+        }
+        let shown = format!("{:?}", read("report s --token canary"));
+        assert!(shown.contains("Secret(***)"), "{shown}");
+    }
+
+    #[test]
+    fn a_shell_can_complete_commands_and_flags() {
+        for shell in ["bash", "zsh", "fish"] {
+            let Ok(Action::Show(script)) = read(&format!("completions {shell}")) else {
+                panic!("no script for {shell}");
+            };
+            for word in [
+                "rllm-model-gateway",
+                "sessions",
+                "harness",
+                "opencode",
+                "db-path",
+            ] {
+                assert!(script.contains(word), "{word} for {shell}");
+            }
+        }
+    }
+
     #[test]
     fn mistakes_are_one_line() {
         for (line, expected) in [
@@ -362,7 +432,15 @@ mod tests {
                 "check --quick f.db",
                 "the command `check` is not built yet in this version",
             ),
-            ("start", "there is no command `start`; try --help"),
+            ("start", "there is no command `start`; see --help"),
+            (
+                "sesions",
+                "there is no command `sesions`; did you mean `sessions`? See --help",
+            ),
+            (
+                "trace",
+                "there is no command `trace`; did you mean `traces`? See --help",
+            ),
         ] {
             assert_eq!(read(line).unwrap_err().to_string(), expected, "{line}");
         }

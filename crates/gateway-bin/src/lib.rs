@@ -28,6 +28,7 @@
 
 mod activity;
 mod app;
+mod banner;
 pub mod cli;
 mod health;
 mod live;
@@ -39,6 +40,7 @@ mod socket;
 pub mod stop;
 
 pub use app::{App, StartError};
+pub use banner::banner;
 pub use reload::Reload;
 pub use stop::Stop;
 

@@ -2,12 +2,12 @@
 //! each with one line on stderr.
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gateway_bin::cli::{Action, Settings};
-use gateway_bin::{App, Reload, Stop, chain, cli, log, stop};
+use gateway_bin::cli::{Action, LogFormat, Settings};
+use gateway_bin::{App, Reload, Stop, banner, chain, cli, log, stop};
 use gateway_config::{Config, ConfigError};
 
 /// How long the blocking work of a gateway that has ended may keep the process.
@@ -41,7 +41,8 @@ fn ask(command: &gateway_cli::Command) -> ExitCode {
 }
 
 fn serve(config: &Config, settings: Settings) -> ExitCode {
-    let _log = match log::start(config.log_level, settings.log_format) {
+    let log_format = settings.log_format;
+    let _log = match log::start(config.log_level, log_format) {
         Ok(guard) => guard,
         Err(error) => return fail(1, &error),
     };
@@ -69,7 +70,11 @@ fn serve(config: &Config, settings: Settings) -> ExitCode {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        announce(format!("listening on http://{}\n", app.address()));
+        let for_people = std::io::stderr().is_terminal() && log_format == LogFormat::Text;
+        announce(
+            format!("listening on http://{}\n", app.address()),
+            for_people.then(|| banner(config, app.address())),
+        );
         match app.run().await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
@@ -79,10 +84,17 @@ fn serve(config: &Config, settings: Settings) -> ExitCode {
     code
 }
 
-/// Tells where the gateway listens, from a thread of its own: a stdout that nobody reads must not
-/// stop it.
-fn announce(line: String) {
-    std::thread::spawn(move || show(&line));
+/// Tells programs on stdout, and a person at a terminal on stderr, where the gateway listens; from
+/// a thread of its own: an output that nobody reads must not stop it.
+fn announce(line: String, banner: Option<String>) {
+    std::thread::spawn(move || {
+        let shown = show(&line);
+        if let Some(banner) = banner {
+            // A terminal that is gone has no reader.
+            let _ = std::io::stderr().write_all(banner.as_bytes());
+        }
+        shown
+    });
 }
 
 fn show(text: &str) -> ExitCode {

@@ -4,6 +4,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use gateway_auth::Secret;
 
+/// Where a gateway listens that was told nothing else.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:9090";
+
 /// The commands for people.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -27,7 +30,7 @@ pub(crate) struct Gateway {
         long,
         env = "RLLM_GATEWAY_URL",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:9090",
+        default_value = DEFAULT_URL,
         value_name = "URL",
         help_heading = "Gateway"
     )]
@@ -159,7 +162,7 @@ pub struct Env {
         long,
         env = "RLLM_GATEWAY_URL",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:9090",
+        default_value = DEFAULT_URL,
         value_name = "URL",
         help_heading = "Gateway"
     )]

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::args::Gateway;
+use crate::args::{DEFAULT_URL, Gateway};
 use crate::document::Document;
 use crate::error::Error;
 use crate::text;
@@ -69,11 +69,12 @@ impl Question {
     }
 }
 
-/// The URL of a gateway.
+/// The URL of a gateway; an empty one, as of a variable that was emptied, is the default.
 ///
 /// # Errors
 /// [`Error::Usage`], which does not repeat the URL: there may be a password in it.
 pub(crate) fn gateway_url(url: &str) -> Result<BaseUrl, Error> {
+    let url = if url.is_empty() { DEFAULT_URL } else { url };
     let parsed = BaseUrl::parse(url).map_err(|error| match error {
         UrlError::Userinfo => Error::Usage(
             "--url must not hold a user name or password; use --token or RLLM_GATEWAY_TOKEN"

@@ -34,7 +34,7 @@ use client::Client;
 use gateway_auth::Secret;
 use screen::Screen;
 
-/// Where the token of the gateway's agents may stand, for `env`, besides its own.
+/// Where a token may stand for `env`, besides the variable of the agents' own.
 const TOKEN: &str = "RLLM_GATEWAY_TOKEN";
 
 /// Carries out a command, and gives the exit code that its answer deserves: 0, or 1 for the report
@@ -48,10 +48,10 @@ pub fn run(command: &Command) -> Result<u8, Error> {
     let screen = Screen::of_this_process();
     let done = match command {
         Command::Env(env) => {
-            let token = env.token.clone().or_else(|| {
-                let token = std::env::var(TOKEN).ok()?;
-                Some(Secret::from(token)).filter(|token| !token.expose().is_empty())
-            });
+            let other = || std::env::var(TOKEN).ok().map(Secret::from);
+            let is_set = |token: &Secret| !token.expose().is_empty();
+            let token = env.token.clone().filter(is_set);
+            let token = token.or_else(|| other().filter(is_set));
             harness::print(env, token.as_ref()).map(|()| 0)
         }
         Command::Sessions(args) => ask(listing::sessions(

@@ -33,12 +33,12 @@ pub(crate) const TRACES: &[Column] = &[
     Column::words("TRACE", 0),
     Column::words("WHEN", 0),
     Column::texts("SESSION", 12, 0),
-    Column::texts("MODEL", 8, 3),
+    Column::texts("MODEL", 8, 5),
     Column::words("OUTCOME", 0),
     Column::numbers("IN", 4),
     Column::numbers("OUT", 4),
-    Column::numbers("TOOK", 1),
-    Column::texts("TEXT", 16, 5),
+    Column::numbers("TOOK", 2),
+    Column::texts("TEXT", 16, 3),
 ];
 
 /// `sessions`

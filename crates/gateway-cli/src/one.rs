@@ -11,7 +11,7 @@ use crate::text;
 use crate::when;
 
 /// How wide the names of the facts are.
-const NAMES: usize = 10;
+const NAMES: usize = 12;
 
 /// `traces --id`
 pub(crate) async fn print_trace(
