@@ -31,6 +31,7 @@ mod runs;
 mod sessions;
 mod startup;
 mod streams;
+mod terminal;
 mod workers;
 
 use serde_json::{Value, json};
