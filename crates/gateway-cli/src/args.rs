@@ -197,9 +197,9 @@ pub(crate) enum Harness {
 /// Who reads the variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
-    /// sh, bash, zsh: eval "$(…)"
+    /// For eval in sh, bash and zsh
     Sh,
-    /// fish: … | source
+    /// For source in fish
     Fish,
     /// One JSON object
     Json,

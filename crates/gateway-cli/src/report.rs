@@ -61,7 +61,7 @@ fn read_out(report: &Object<'_>, screen: &Screen) -> String {
     let failed = report
         .get("failed")
         .into_iter()
-        .flat_map(|failed| failed.members());
+        .flat_map(gateway_json::Value::members);
     let failed: Vec<String> = failed
         .map(|member| {
             let outcome = text::one_line(&member.key.to_cow());

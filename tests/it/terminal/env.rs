@@ -1,4 +1,5 @@
-//! `env`: what a shell makes of it, and where a client ends up with it.
+//! `env`: what a shell makes of it, and where a client ends up with it; and what bash makes of
+//! `completions`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -145,4 +146,25 @@ fn the_agents_token_comes_before_the_admin_s() {
         "boss"
     );
     assert_eq!(key(&[admin, agents], &["--token", "own"]), "own");
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let complete = |words: &str, expected: &str| {
+        let script = format!(
+            "eval \"$(\"$0\" completions bash)\"; COMP_WORDS=(rllm-model-gateway {words}); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             complete -p rllm-model-gateway | grep -q _rllm__model__gateway; \
+             _rllm__model__gateway rllm-model-gateway \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; \
+             echo \"${{COMPREPLY[*]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let ran = run(bash.args(["-eu", "-c", &script]).arg(binary()));
+        assert_eq!(ran.good().trim_end(), expected, "{words}");
+    };
+    complete("t", "traces tail");
+    complete("env --h", "--harness --help");
+    complete("env --harness cl", "claude-code");
+    complete("traces --outcome c", "completed client_disconnected");
+    complete("serve --db", "--db-path");
 }
