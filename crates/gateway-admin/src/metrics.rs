@@ -284,7 +284,8 @@ fn labels(series: &Series) -> [(&str, &str); 3] {
     ]
 }
 
-/// Writes metrics; values are plain numbers. Names of counters come without the `_total` that the format puts behind them.
+/// Writes metrics; values are plain numbers. Names of counters come without the `_total` that the
+/// format puts behind them.
 struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 type Labels<'l, const N: usize> = [(&'l str, &'l str); N];

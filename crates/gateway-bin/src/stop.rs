@@ -56,8 +56,9 @@ impl Stop {
     }
 }
 
-/// Lets SIGTERM and SIGINT end the gateway, and SIGHUP reload its configuration, from a thread of their own: signals that arrive while
-/// nobody looks count as one, and a busy gateway must not take the second one for the first.
+/// Lets SIGTERM and SIGINT end the gateway, and SIGHUP reload its configuration, from a thread of
+/// their own: signals that arrive while nobody looks count as one, and a busy gateway must not take
+/// the second one for the first.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! The life of a call, in order. Every rule is one hop from here.
 //!
 //! authenticate ([`Proxy::door`]) → identify → read the body → admit → pass the pause gate →
-//! choose the upstream → edit → send → tee (bytes to the client, a copy to the recorder) → finish, which hands the record to
-//! the ledger and holds the reply's end for the receipt.
+//! choose the upstream → edit → send → tee (bytes to the client, a copy to the recorder) → finish,
+//! which hands the record to the ledger and holds the reply's end for the receipt.
 
 use std::time::Instant;
 
@@ -65,7 +65,8 @@ impl Proxy {
         // Admit: from here on the call leaves exactly one trace, whatever happens to it.
         let open = self.admit(&inbound, started, &live).await?;
 
-        // Pass the pause gate, choose the upstream, edit, send; tee the reply, and hold its end for the receipt.
+        // Pass the pause gate, choose the upstream, edit, send; tee the reply, and hold its end for
+        // the receipt.
         Ok(
             match self.sent(&inbound, &live, &mut place, open.as_ref()).await {
                 Ok(Answered::Upstream(sent)) => self.tee(&inbound, *sent, open, place, &live).await,
