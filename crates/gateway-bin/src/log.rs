@@ -19,6 +19,9 @@ use crate::cli::LogFormat;
 /// How many lines may wait for the reader; more are dropped, and counted.
 const WAITING_LINES: usize = 4096;
 
+/// How many bytes are gathered before they are written.
+const AT_ONCE: usize = 64 << 10;
+
 /// How long the end of the program waits for lines that are still to be written.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
@@ -90,23 +93,30 @@ impl Lines {
     }
 }
 
+/// Writes what waits in one go: a call must not cost a write of its own.
 fn write_lines(receiver: &Receiver<Message>, mut out: impl Write, dropped: &AtomicU64) {
-    while let Ok(message) = receiver.recv() {
+    let mut text = Vec::new();
+    while let Ok(first) = receiver.recv() {
+        let mut flushed = None;
+        for message in std::iter::once(first).chain(receiver.try_iter()) {
+            match message {
+                Message::Line(line) => push_escaped(&mut text, &line),
+                Message::Flush(done) => flushed = Some(done),
+            }
+            if flushed.is_some() || text.len() >= AT_ONCE {
+                break;
+            }
+        }
+        let missing = dropped.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            text.extend(format!("{missing} log lines were dropped\n").into_bytes());
+        }
         // An error of stderr has no place to be told.
-        let _ = match message {
-            Message::Line(line) => {
-                let missing = dropped.swap(0, Ordering::Relaxed);
-                if missing > 0 {
-                    let _ = writeln!(out, "{missing} log lines were dropped");
-                }
-                out.write_all(&line)
-            }
-            Message::Flush(done) => {
-                let flushed = out.flush();
-                let _ = done.try_send(());
-                flushed
-            }
-        };
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+        text.clear();
+        if let Some(done) = flushed {
+            let _ = done.try_send(());
+        }
     }
 }
 
@@ -121,7 +131,7 @@ impl<'a> MakeWriter<'a> for Lines {
 /// Takes whole lines, which is how the formatter writes them. Never waits.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let message = Message::Line(escape(line));
+        let message = Message::Line(line.to_vec());
         if let Err(TrySendError::Full(_)) = self.sender.try_send(message) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -152,14 +162,16 @@ impl Drop for LogGuard {
 
 /// Keeps one event one line, whatever a client sent: control characters are shown escaped, and
 /// bytes that are no text as they are in the source of a program.
-fn escape(line: &[u8]) -> Vec<u8> {
+fn push_escaped(out: &mut Vec<u8>, line: &[u8]) {
     let (body, end) = match line.split_last() {
         Some((b'\n', body)) => (body, &b"\n"[..]),
         _ => (line, &b""[..]),
     };
-    let text = String::from_utf8_lossy(body);
-    let mut out = Vec::with_capacity(line.len());
-    for character in text.chars() {
+    if body.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        out.extend_from_slice(line);
+        return;
+    }
+    for character in String::from_utf8_lossy(body).chars() {
         if character.is_control() && character != '\t' {
             out.extend(character.escape_unicode().to_string().into_bytes());
         } else {
@@ -167,36 +179,48 @@ fn escape(line: &[u8]) -> Vec<u8> {
         }
     }
     out.extend_from_slice(end);
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Sender, channel};
 
     use super::*;
+
+    fn escaped(line: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_escaped(&mut out, line);
+        out
+    }
 
     #[test]
     fn what_a_client_sent_cannot_forge_a_line() {
         for (line, expected) in [
+            ("plain \t1\n", "plain \t1\n"),
             ("plain é\t1\n", "plain é\t1\n"),
             ("a\nb\n", "a\\u{a}b\n"),
             ("a\r\u{1b}[31m\u{85}\n", "a\\u{d}\\u{1b}[31m\\u{85}\n"),
+            ("a\u{7f}\n", "a\\u{7f}\n"),
             ("no end", "no end"),
         ] {
-            assert_eq!(escape(line.as_bytes()), expected.as_bytes(), "{line:?}");
+            assert_eq!(escaped(line.as_bytes()), expected.as_bytes(), "{line:?}");
         }
-        assert_eq!(escape(b"\xff\n"), "\u{fffd}\n".as_bytes());
+        assert_eq!(escaped(b"\xff\n"), "\u{fffd}\n".as_bytes());
     }
 
-    /// Writes only once it is let.
-    struct Blocked(Mutex<std::sync::mpsc::Receiver<()>>, Arc<Mutex<Vec<u8>>>);
+    /// Tells when it is written to, and writes only once it is let.
+    struct Blocked {
+        begun: Sender<()>,
+        go: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
 
     impl Write for Blocked {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().recv().ok();
-            self.1.lock().unwrap().extend_from_slice(bytes);
+            self.begun.send(()).ok();
+            self.go.recv().ok();
+            self.written.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -208,20 +232,29 @@ mod tests {
     #[test]
     fn a_reader_that_stops_reading_stops_nobody() {
         let (go, wait) = channel();
+        let (begun, is_writing) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let out = Blocked(Mutex::new(wait), Arc::clone(&written));
+        let out = Blocked {
+            begun,
+            go: wait,
+            written: Arc::clone(&written),
+        };
         let (mut lines, guard) = Lines::start(out).unwrap();
-        // One line is with the writer, or on its way there; the rest fill the channel.
+        lines.write_all(b"first\n").unwrap();
+        is_writing.recv().unwrap();
+        // The writer takes no more, so that the rest fill the channel.
         for _ in 0..WAITING_LINES + 100 {
             lines.write_all(b"x\n").unwrap();
         }
-        let dropped = lines.dropped.load(Ordering::Relaxed);
-        assert!((99..=100).contains(&dropped), "{dropped}");
+        assert_eq!(lines.dropped.load(Ordering::Relaxed), 100);
         drop(go);
         drop(guard);
         drop(lines);
+        // Until the writer has ended.
+        while is_writing.recv().is_ok() {}
         let written = written.lock().unwrap();
         let text = String::from_utf8_lossy(&written);
-        assert!(text.contains(" log lines were dropped\n"), "{text}");
+        assert_eq!(text.matches("x\n").count(), WAITING_LINES, "{text}");
+        assert!(text.contains("100 log lines were dropped\n"), "{text}");
     }
 }
