@@ -47,6 +47,11 @@ class Seen:
         return json.loads(self.body)
 
 
+class Server(ThreadingHTTPServer):
+    # Enough for all who connect at once; what is over it waits for a second.
+    request_queue_size = 256
+
+
 class Provider:
     """A server on a free port. A request for which no reply is left is answered with 418."""
 
@@ -74,7 +79,7 @@ class Provider:
         self.healthy = True
         self.seen = []
         self._replies = queue.SimpleQueue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -85,9 +90,15 @@ class Provider:
         for reply in replies:
             self._replies.put(reply)
 
-    def answer(self, handler):
+    def receive(self, handler):
+        """Reads a request, and remembers it."""
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
-        self.seen.append(Seen(handler, body))
+        seen = Seen(handler, body)
+        self.seen.append(seen)
+        return seen
+
+    def answer(self, handler):
+        self.receive(handler)
         try:
             reply = self._replies.get_nowait()
         except queue.Empty:
