@@ -35,6 +35,7 @@ mod live;
 pub mod log;
 mod planes;
 mod reload;
+mod request_body;
 mod server;
 mod socket;
 pub mod stop;

@@ -17,8 +17,8 @@ use gateway_state::ApiError;
 use http::{Request, Response, request};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either};
-use hyper::body::Incoming;
 
+use crate::request_body::RequestBody;
 use crate::server::Handler;
 
 /// The longest request target, in bytes.
@@ -39,7 +39,7 @@ type Answer = Either<Body, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
 impl Handler for Planes {
     type Body = Answer;
 
-    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
+    async fn handle(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<Answer> {
         let answered = caught(self.answer(request, peer)).await;
         answered.unwrap_or_else(|| {
             let error = ApiError::internal_error("the gateway failed on this request");
@@ -49,7 +49,7 @@ impl Handler for Planes {
 }
 
 impl Planes {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
+    async fn answer(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<Answer> {
         let (parts, body) = request.into_parts();
         let principal = match measure(&parts).and_then(|()| self.proxy.door(&parts, peer)) {
             Ok(principal) => principal,

@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::activity::Activity;
+use crate::request_body::RequestBody;
 use crate::socket::{Clocks, Serving, Socket};
 use crate::stop::Stop;
 
@@ -51,7 +52,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request from `peer`.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -225,7 +226,9 @@ async fn connection<H: Handler>(
         let serving = exchange.begin(request.version());
         let handler = Arc::clone(&handler);
         Box::pin(async move {
-            let response = handler.handle(request, peer).await;
+            let (request, read) = RequestBody::watched(request);
+            let mut response = handler.handle(request, peer).await;
+            read.tell(response.headers_mut());
             let timed = |body| Timed {
                 body,
                 _serving: serving,

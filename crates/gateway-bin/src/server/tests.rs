@@ -41,7 +41,7 @@ fn text(text: &'static str) -> TestBody {
 impl Handler for Test {
     type Body = TestBody;
 
-    async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<TestBody> {
+    async fn handle(&self, request: Request<RequestBody>, _peer: SocketAddr) -> Response<TestBody> {
         let script = &self.0;
         script.requests.fetch_add(1, Ordering::Relaxed);
         match request.uri().path() {
@@ -207,6 +207,54 @@ async fn a_connection_serves_one_request_after_the_other() {
     stream.shutdown().await.unwrap();
     let answers = rest(&mut stream).await.unwrap();
     assert!(answers.matches("hello").count() >= 1, "{answers}");
+}
+
+/// hyper closes the connection when it was answered before the body came.
+#[tokio::test]
+async fn a_reply_says_whether_the_connection_will_be_closed() {
+    let running = start(10).await;
+    let cases = [
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "hello", false),
+        (
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody",
+            "body",
+            false,
+        ),
+        (
+            "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+            "body",
+            false,
+        ),
+        (
+            "POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+            "refused",
+            false,
+        ),
+        (
+            "POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n",
+            "refused",
+            true,
+        ),
+        (
+            "POST /early HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+            "refused",
+            true,
+        ),
+    ];
+    for (request, end, closes) in cases {
+        let mut stream = connect(&running).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = reply(&mut stream, end).await;
+        let says = answer.contains("connection: close\r\n");
+        assert_eq!(says, closes, "{request}{answer}");
+        if closes {
+            assert_eq!(rest(&mut stream).await.unwrap(), "");
+        } else {
+            let again = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+            stream.write_all(again).await.unwrap();
+            reply(&mut stream, "hello").await;
+        }
+    }
 }
 
 #[tokio::test]
