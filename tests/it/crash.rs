@@ -240,22 +240,6 @@ async fn a_reader_of_a_locked_database_is_told_so_and_never_gets_a_short_list() 
 }
 
 #[tokio::test]
-async fn an_idle_gateway_ends_at_once_and_cleanly() {
-    let upstream = Upstream::vllm();
-    for signal in ["TERM", "INT"] {
-        let mut gateway = Gateway::over(&upstream);
-        gateway.chat("s", say("hi")).await.expect(200);
-        let start = Instant::now();
-        gateway.signal(signal);
-        let status = gateway.ended().await;
-        assert_eq!(status.code(), Some(0), "{signal}: {}", gateway.log());
-        assert!(start.elapsed() < Duration::from_secs(1), "{signal}");
-        let again = gateway.setup().start();
-        assert_eq!(again.traces("s").await.len(), 1);
-    }
-}
-
-#[tokio::test]
 async fn a_drain_lets_open_calls_finish_and_takes_no_new_ones() {
     let (go_on, begun) = (Gate::new(), Gate::new());
     let event = |delta: Value, finish: Value| {

@@ -91,25 +91,6 @@ async fn what_is_open_at_the_deadline_is_cut_and_recorded() {
     assert_eq!(told(&gateway, 8).await, vec![expected; 8]);
 }
 
-/// What process managers do. What had come until the SIGTERM is in the traces.
-#[tokio::test]
-async fn a_kill_after_the_signal_loses_nothing_that_had_been_received() {
-    let never = Gate::new();
-    let upstream = streaming(&never);
-    let gateway = Gateway::over(&upstream);
-    let open = streams(&gateway, 16).await;
-    gateway.signal("TERM");
-    // It is journalled before the gateway says that it drains, and on disk before a change is.
-    gateway.draining().await;
-    gateway
-        .post("/sessions", &json!({"session_id": "late"}))
-        .await;
-    let gateway = gateway.kill().start();
-    drop(open);
-    let expected = (json!("interrupted"), json!("begun"));
-    assert_eq!(told(&gateway, 16).await, vec![expected; 16]);
-}
-
 #[tokio::test]
 async fn a_second_signal_ends_within_two_seconds() {
     let never = Gate::new();

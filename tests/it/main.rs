@@ -21,6 +21,7 @@ mod memory;
 mod observability;
 mod outcomes;
 mod pause;
+mod process;
 mod reload;
 mod replies;
 mod requests;
