@@ -43,6 +43,8 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         match fs::metadata(path) {
+            // `/dev/null`, in the place of which no file must be put.
+            Ok(found) if !found.is_file() => return Err(open_error(path, "it is no file")),
             Ok(found) if found.len() > 0 => {}
             Ok(_) => make(path, |new| fs::rename(new, path))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -122,6 +122,27 @@ fn an_empty_file_is_made_ours() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, directory) = (
+        folder.path().join("socket"),
+        folder.path().join("directory"),
+    );
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    fs::create_dir(&directory).unwrap();
+    for path in [&socket, &directory] {
+        let kind = || fs::symlink_metadata(path).unwrap().file_type();
+        let before = kind();
+        let Err(error) = SqliteStore::open(path) else {
+            panic!("{} was opened", path.display());
+        };
+        assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
+        assert_eq!(kind(), before);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
+
+#[test]
 fn a_foreign_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("foreign.db");
