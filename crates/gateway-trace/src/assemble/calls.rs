@@ -1,4 +1,4 @@
-//! Tool calls, merged by index.
+//! Tool calls, merged by index and id.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,19 @@ use gateway_json::Value;
 use super::Meter;
 use super::fields::{Fields, Scope, comma};
 
-/// The tool calls of one message, by index.
+/// The tool calls of one message, in the order of their indexes.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    calls: BTreeMap<i64, Fields>,
-    /// The index of the call with an id (a string literal), so that finding it costs the same
-    /// however many there are.
-    by_id: BTreeMap<Box<str>, i64>,
-    /// The index of the piece before.
-    latest: i64,
+    calls: BTreeMap<Key, Fields>,
+    /// The call with an id (a string literal), so that finding it costs the same however many
+    /// there are.
+    by_id: BTreeMap<Box<str>, Key>,
+    /// The call of the piece before.
+    latest: Key,
 }
+
+/// An index, and how many calls began at it before.
+type Key = (i64, usize);
 
 impl Calls {
     /// Merges the next piece of `tool_calls`. Entries that are no objects are dropped.
@@ -35,13 +38,17 @@ impl Calls {
                 }
             }
             let id = id.filter(|id| id.starts_with('"') && *id != "\"\"");
-            let index = index.unwrap_or_else(|| self.index_without_one(id, position, alone));
-            self.latest = index;
+            let key = match (index, id) {
+                // A piece that comes alone, without an index and an id, goes on with the latest.
+                (None, None) if alone => self.latest,
+                _ => self.key_of(call, index, id, position),
+            };
+            self.latest = key;
             if let Some(id) = id.filter(|id| !self.by_id.contains_key(*id)) {
                 meter.add_node(id);
-                self.by_id.insert(id.into(), index);
+                self.by_id.insert(id.into(), key);
             }
-            let fields = self.calls.entry(index).or_insert_with(|| {
+            let fields = self.calls.entry(key).or_insert_with(|| {
                 meter.add_node("");
                 Fields::default()
             });
@@ -51,26 +58,40 @@ impl Calls {
         }
     }
 
-    /// An entry without an index is the one at its position. Servers that leave the index out send
-    /// one call after the other, though: an id of its own says that a call is another one, and a
-    /// piece that comes alone and without an id goes on with the latest.
-    fn index_without_one(&self, id: Option<&str>, position: usize, alone: bool) -> i64 {
-        let position = i64::try_from(position).unwrap_or(i64::MAX);
-        let Some(id) = id else {
-            return if alone { self.latest } else { position };
+    /// A piece belongs to the latest call at its index or, without one, at its position. Servers
+    /// leave the index out, though, or give every call the same: an id of its own then says that
+    /// a call is another one. Beside an index it must come with a name, because some servers make
+    /// a new id for each piece of a call.
+    fn key_of(
+        &self,
+        call: Value<'_>,
+        index: Option<i64>,
+        id: Option<&str>,
+        position: usize,
+    ) -> Key {
+        let place = index.unwrap_or_else(|| i64::try_from(position).unwrap_or(i64::MAX));
+        let at_place = (place, 0)..=(place, usize::MAX);
+        let Some((open, fields)) = self.calls.range(at_place).next_back() else {
+            return (place, 0);
         };
-        let may_be = |fields: &Fields| {
-            fields
-                .raw("id")
-                .is_none_or(|own| own == id || own == "\"\"")
+        let own = fields.raw("id").filter(|own| *own != "\"\"");
+        let (Some(id), Some(own)) = (id, own) else {
+            return *open;
         };
-        if self.calls.get(&position).is_none_or(may_be) {
-            return position;
-        }
-        match (self.by_id.get(id), self.calls.last_key_value()) {
-            (Some(index), _) => *index,
-            (None, Some((last, _))) => last.saturating_add(1),
-            (None, None) => position,
+        let known = self.by_id.get(id);
+        let known = known.filter(|known| index.is_none_or(|index| index == known.0));
+        match known {
+            _ if id == own => *open,
+            Some(known) => *known,
+            None if index.is_some() => match names_a_tool(call) {
+                true => (place, open.1 + 1),
+                false => *open,
+            },
+            None => {
+                let last = self.calls.last_key_value();
+                let (place, before) = last.map_or(*open, |(last, _)| *last);
+                (place, before + 1)
+            }
         }
     }
 
@@ -98,4 +119,12 @@ impl Calls {
         }
         out.push(']');
     }
+}
+
+/// Whether a piece of a call says which tool is called.
+fn names_a_tool(call: Value<'_>) -> bool {
+    ["function", "custom"].iter().any(|kind| {
+        let name = call.get(kind).and_then(|tool| tool.get("name"));
+        name.is_some_and(|name| name.is_string() && name.text() != "\"\"")
+    })
 }

@@ -30,7 +30,7 @@ pub(super) enum Rule {
     Object(Scope),
     /// Strings are joined, arrays part by part.
     Parts,
-    /// Tool calls are merged by index.
+    /// Tool calls are merged by index and id.
     Calls,
 }
 

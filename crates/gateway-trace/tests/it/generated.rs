@@ -3,6 +3,7 @@
 use gateway_trace::{Call, End, Endpoint, ReplyHead, TraceRecord};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use serde_json::Value;
 
 use crate::replay::{call, checked_record, reply, told};
 
@@ -62,6 +63,8 @@ struct Writing {
     line_end: &'static str,
     field: &'static str,
     cuts: Vec<Index>,
+    /// The index of every tool call, where it is not its own.
+    call_index: Option<Value>,
 }
 
 pub(crate) fn text() -> impl Strategy<Value = String> {
@@ -179,15 +182,19 @@ fn writing() -> impl Strategy<Value = Writing> {
         select(vec!["\n", "\r\n", "\r"]),
         select(vec!["data: ", "data:"]),
         prop::collection::vec(any::<Index>(), 0..12),
+        select(vec![None, None, Some(Value::Null), Some(0.into())]),
     )
-        .prop_map(|(order, together, noise, line_end, field, cuts)| Writing {
-            order,
-            together,
-            noise,
-            line_end,
-            field,
-            cuts,
-        })
+        .prop_map(
+            |(order, together, noise, line_end, field, cuts, call_index)| Writing {
+                order,
+                together,
+                noise,
+                line_end,
+                field,
+                cuts,
+                call_index,
+            },
+        )
 }
 
 fn record_of(call: &Call, streamed: bool, chunks: &[&[u8]]) -> TraceRecord {

@@ -318,6 +318,78 @@ fn tool_calls_without_an_index_are_told_apart() {
     );
 }
 
+/// Gemini, Ollama and some versions of vLLM and SGLang give parallel calls one index, or none.
+#[test]
+fn tool_calls_that_share_an_index_are_told_apart_by_their_ids() {
+    let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
+    let message = |calls: &[serde_json::Value]| json!({"role": "assistant", "content": null, "tool_calls": calls});
+    let both = message(&[call("a", "12"), call("b", "34")]);
+    // The id comes once, then it is absent, null or empty.
+    check_message(
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]}"#,
+            r#"{"tool_calls":[{"index":0,"function":{"arguments":"1"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"","type":"function","function":{"arguments":"2"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"b","type":"function","function":{"name":"f","arguments":"3"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":null,"function":{"name":null,"arguments":"4"}}]}"#,
+        ],
+        &both,
+    );
+    // It comes with each piece, and pieces of an earlier call may come late.
+    check_message(
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"1"}},{"index":0,"id":"b","type":"function","function":{"name":"f","arguments":"3"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"2"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"b","function":{"name":"f","arguments":"4"}}]}"#,
+        ],
+        &both,
+    );
+    // They stand before those of the next index, wherever that began.
+    check_message(
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"1"}}]}"#,
+            r#"{"tool_calls":[{"index":1,"id":"c","type":"function","function":{"name":"f","arguments":"2"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"b","type":"custom","custom":{"name":"g","input":"3"}}]}"#,
+            r#"{"tool_calls":[{"index":1,"function":{"arguments":"4"}}]}"#,
+        ],
+        &message(&[
+            call("a", "1"),
+            json!({"id": "b", "type": "custom", "custom": {"name": "g", "input": "3"}}),
+            call("c", "24"),
+        ]),
+    );
+    // No index at all: they stand in the order in which they came.
+    check_message(
+        &[
+            r#"{"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"1"}}]}"#,
+            r#"{"tool_calls":[{"id":"b","type":"function","function":{"name":"f","arguments":"2"}},{"id":"c","type":"function","function":{"name":"f","arguments":"3"}}]}"#,
+            r#"{"tool_calls":[{"id":"d","type":"function","function":{"name":"f","arguments":"4"}}]}"#,
+            r#"{"tool_calls":[{"id":"b","function":{"arguments":"5"}}]}"#,
+        ],
+        &message(&[
+            call("a", "1"),
+            call("b", "25"),
+            call("c", "3"),
+            call("d", "4"),
+        ]),
+    );
+}
+
+/// Some servers make a new id for each piece of a call; what begins a call has a name.
+#[test]
+fn a_new_id_without_a_name_begins_no_call() {
+    check_message(
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"b","function":{"arguments":"1"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"","arguments":"2"}}]}"#,
+        ],
+        &json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": "12"}},
+        ]}),
+    );
+}
+
 #[test]
 fn a_call_without_arguments_has_empty_ones() {
     check_message(

@@ -1,7 +1,6 @@
 //! A generated reply in both of its forms.
 
 use gateway_trace::Endpoint;
-use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 
 use super::{Choice, Generated, Token, Writing};
@@ -69,9 +68,11 @@ impl Choice {
         message.as_object().expect("an object").clone()
     }
 
-    /// The deltas of the message but for its tokens: queues that may come in any order.
-    fn deltas(&self) -> Vec<Vec<Value>> {
+    /// The deltas of the message but for its tokens: queues that may come in any order. Tool calls
+    /// that have one index come one after the other.
+    fn deltas(&self, call_index: Option<&Value>) -> Vec<Vec<Value>> {
         let mut queues: Vec<Vec<Value>> = Vec::new();
+        let mut one_by_one = Vec::new();
         for (name, pieces) in &self.texts {
             queues.push(pieces.iter().map(|piece| json!({*name: piece})).collect());
         }
@@ -81,6 +82,7 @@ impl Choice {
             } else {
                 ("function", "arguments")
             };
+            let index = call_index.cloned().unwrap_or(index.into());
             let piece = |(position, piece)| match position {
                 0 => {
                     json!({"index": index, "id": id, "type": kind, kind: {"name": name, member: piece}})
@@ -88,12 +90,14 @@ impl Choice {
                 _ => json!({"index": index, kind: {member: piece}}),
             };
             let pieces = pieces.iter().enumerate().map(piece);
-            queues.push(
-                pieces
-                    .map(|piece| json!({"tool_calls": [piece], "content": null}))
-                    .collect(),
-            );
+            let pieces = pieces.map(|piece| json!({"tool_calls": [piece], "content": null}));
+            if call_index.is_some() {
+                one_by_one.extend(pieces);
+            } else {
+                queues.push(pieces.collect());
+            }
         }
+        queues.push(one_by_one);
         if let Some((name, pieces)) = &self.function_call {
             let piece = |(position, piece)| match position {
                 0 => json!({"name": name, "arguments": piece}),
@@ -239,7 +243,12 @@ impl Generated {
 
     /// The chunks of one choice, each a choice object: the first, the last, and queues between
     /// them that may come in any order.
-    fn chunks_of(&self, index: usize, choice: &Choice) -> (Value, Vec<Vec<Value>>, Value) {
+    fn chunks_of(
+        &self,
+        index: usize,
+        choice: &Choice,
+        writing: &Writing,
+    ) -> (Value, Vec<Vec<Value>>, Value) {
         let chat = self.is_chat();
         let mut first = match chat {
             true => json!({"delta": {"role": "assistant", "content": ""}, "logprobs": null}),
@@ -267,7 +276,11 @@ impl Generated {
             said.push(Value::Object(chunk));
         }
         let mut queues = vec![said];
-        for deltas in choice.deltas().into_iter().filter(|_| chat) {
+        for deltas in choice
+            .deltas(writing.call_index.as_ref())
+            .into_iter()
+            .filter(|_| chat)
+        {
             queues.push(
                 deltas
                     .into_iter()
@@ -287,15 +300,15 @@ impl Generated {
     }
 
     /// All chunks, in the order in which they are sent.
-    fn chunks(&self, order: &[Index]) -> Vec<Value> {
+    fn chunks(&self, writing: &Writing) -> Vec<Value> {
         let (mut chunks, mut queues, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
         for (index, choice) in self.choices.iter().enumerate() {
-            let (first, between, last) = self.chunks_of(index, choice);
+            let (first, between, last) = self.chunks_of(index, choice, writing);
             chunks.push(first);
             queues.extend(between.into_iter().map(Vec::into_iter));
             lasts.push(last);
         }
-        for next in order {
+        for next in &writing.order {
             chunks.extend(next.get_mut(&mut queues).next());
         }
         chunks.extend(queues.into_iter().flatten());
@@ -306,7 +319,7 @@ impl Generated {
     pub(super) fn streamed(&self, writing: &Writing) -> String {
         let mut events: Vec<Vec<Value>> = Vec::new();
         let mut together = writing.together.iter();
-        for chunk in self.chunks(&writing.order) {
+        for chunk in self.chunks(writing) {
             match events.last_mut() {
                 Some(event)
                     if together.next() == Some(&true)
