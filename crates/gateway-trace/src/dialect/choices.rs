@@ -1,6 +1,6 @@
 //! Whole replies with `choices`: chat completions and completions.
 
-use gateway_json::{Member, Value, strict_text};
+use gateway_json::{Cuts, Value, strict_text};
 
 use super::{Glance, ReplyParts, RequestParts, named_model, string};
 use crate::notes::{self, Notes};
@@ -43,7 +43,7 @@ impl Shape {
     fn message(self, choice: Value<'_>, notes: &mut Notes) -> Json {
         match self {
             Self::Chat => match choice.get("message") {
-                Some(message) if message.is_object() => return without_nulls(message),
+                Some(message) if message.is_object() => return recorded(message),
                 _ => notes.add(notes::UNREADABLE_CHOICES),
             },
             Self::Completions => match choice.get("text") {
@@ -242,22 +242,22 @@ pub(crate) fn usage_counts(usage: Value<'_>) -> TokenCounts {
     }
 }
 
-/// The message without its null members, which a stream cannot show; null content stays.
-fn without_nulls(message: Value<'_>) -> Json {
-    let gone = |member: &Member<'_>| member.value.is_null() && !member.key.is("content");
-    if !message.members().any(|member| gone(&member)) {
-        return Json::trusted(strict_text(message));
+/// The message without what a stream cannot show: its null members, null content aside, and the
+/// `index` of its tool calls, which some servers put into whole replies too.
+fn recorded(message: Value<'_>) -> Json {
+    let mut cuts = Cuts::new(message);
+    cuts.members(message, |member| {
+        member.value.is_null() && !member.key.is("content")
+    });
+    let calls = message
+        .members()
+        .filter(|member| member.key.is("tool_calls"))
+        .flat_map(|member| member.value.elements());
+    for call in calls {
+        cuts.members(call, |member| member.key.is("index"));
     }
-    let mut text = String::with_capacity(message.text().len());
-    text.push('{');
-    for member in message.members().filter(|member| !gone(member)) {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(member.key.literal());
-        text.push(':');
-        text.push_str(&strict_text(member.value));
+    match cuts.apply() {
+        Some(text) => Json::trusted(strict_text(Value::of_valid(&text))),
+        None => Json::trusted(strict_text(message)),
     }
-    text.push('}');
-    Json::trusted(text)
 }

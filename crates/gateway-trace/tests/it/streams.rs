@@ -375,6 +375,26 @@ fn tool_calls_that_share_an_index_are_told_apart_by_their_ids() {
     );
 }
 
+#[test]
+fn a_tool_call_of_a_whole_reply_has_no_index_either() {
+    let call = |index: &str| {
+        format!(
+            r#"{{"content":null,"tool_calls":[{{{index}"id":"a","type":"function","function":{{"index":7,"name":"f","arguments":"1"}}}},5]}}"#
+        )
+    };
+    for (index, others) in [
+        (r#""index":0,"#, ""),
+        (r#""index":null,"\u0069ndex":1.0,"#, r#","refusal":null"#),
+    ] {
+        let message = call(index);
+        let message = format!("{}{others}}}", &message[..message.len() - 1]);
+        let body = format!(r#"{{"choices":[{{"index":0,"message":{message}}}]}}"#);
+        let record = chat_whole(&body);
+        assert_eq!(record.response_message.as_str(), call(""));
+        assert_eq!(record.raw_response.unwrap().as_str(), body);
+    }
+}
+
 /// Some servers make a new id for each piece of a call; what begins a call has a name.
 #[test]
 fn a_new_id_without_a_name_begins_no_call() {
