@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gateway_json::{Dialect, Value, parse};
 
 use super::Meter;
-use super::fields::{Fields, Scope, write_message};
+use super::fields::{Fields, Scope};
 use crate::dialect::choices::{Shape, usage_counts};
 use crate::dialect::{Assembler, Step};
 use crate::notes::{self, Notes};
@@ -93,15 +93,6 @@ impl ChoicesAssembler {
                 ",{\"index\":"
             });
             out.push_str(&index.to_string());
-            match self.shape {
-                Shape::Chat if !fields.has("message") => {
-                    out.push_str(",\"message\":{");
-                    write_message(&Fields::default(), out);
-                    out.push('}');
-                }
-                Shape::Completions if !fields.has("text") => out.push_str(",\"text\":\"\""),
-                _ => {}
-            }
             fields.write(out);
             out.push('}');
         }
@@ -171,7 +162,8 @@ impl Assembler for ChoicesAssembler {
     }
 
     fn unreadable(&self) -> Option<&'static str> {
-        self.choices.is_empty().then(|| self.shape.unreadable())
+        let says = |choice: &Fields| choice.has(self.shape.saying());
+        (!self.choices.values().any(says)).then(|| self.shape.unreadable())
     }
 
     fn digest(&self) -> ReplyDigest {

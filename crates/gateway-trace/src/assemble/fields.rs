@@ -415,7 +415,7 @@ impl Content {
 
 /// The members of a message. A whole one always has a role and content, which a stream may leave
 /// out.
-pub(super) fn write_message(fields: &Fields, out: &mut String) {
+fn write_message(fields: &Fields, out: &mut String) {
     if !fields.has("role") {
         out.push_str("\"role\":\"assistant\"");
     }

@@ -25,7 +25,7 @@ impl Shape {
     }
 
     /// The member of a choice that says something.
-    fn saying(self) -> &'static str {
+    pub(crate) fn saying(self) -> &'static str {
         match self {
             Self::Chat => "message",
             Self::Completions => "text",

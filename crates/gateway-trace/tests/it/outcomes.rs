@@ -107,6 +107,75 @@ fn streams() {
     );
 }
 
+/// A stream whose choices say nothing is as unreadable as a whole reply whose choices do.
+#[test]
+fn choices_that_say_nothing() {
+    use Endpoint::Completions;
+    for (endpoint, chunk, choice, outcome) in [
+        (
+            CHAT,
+            r#""delta":null,"#,
+            r#""message":null,"#,
+            Outcome::UpstreamError,
+        ),
+        (
+            CHAT,
+            r#""delta":5,"#,
+            r#""message":5,"#,
+            Outcome::UpstreamError,
+        ),
+        (CHAT, "", "", Outcome::UpstreamError),
+        (
+            CHAT,
+            r#""delta":{},"#,
+            r#""message":{},"#,
+            Outcome::Completed,
+        ),
+        (
+            Completions,
+            r#""text":null,"#,
+            r#""text":null,"#,
+            Outcome::UpstreamError,
+        ),
+        (Completions, "", "", Outcome::UpstreamError),
+        (
+            Completions,
+            r#""text":"","#,
+            r#""text":"","#,
+            Outcome::Completed,
+        ),
+    ] {
+        let choices =
+            |choice| format!(r#"{{"choices":[{{"index":0,{choice}"finish_reason":"stop"}}]}}"#);
+        let streamed = stream(endpoint, "{}", &[&choices(chunk), DONE], End::Eof);
+        let whole = whole(endpoint, "{}", 200, choices(choice).as_bytes(), End::Eof);
+        assert_eq!(whole.outcome, outcome, "{endpoint:?} {choice}");
+        assert_eq!(streamed.outcome, outcome, "{endpoint:?} {chunk}");
+        assert_eq!(streamed.error, whole.error);
+        assert_eq!(streamed.integrity, whole.integrity);
+        if outcome == Outcome::UpstreamError {
+            assert_eq!(streamed.response_message, whole.response_message);
+        }
+    }
+    // One choice that can be read is enough.
+    let record = stream(
+        CHAT,
+        "{}",
+        &[
+            r#"{"choices":[{"index":1,"delta":null,"finish_reason":"stop"}]}"#,
+            LAST,
+            DONE,
+        ],
+        End::Eof,
+    );
+    assert_eq!(record.outcome, Outcome::Completed);
+    assert_eq!(record.choices.expect("choices")[1].message.as_str(), "{}");
+    assert_eq!(
+        record.integrity.notes,
+        ["a choice of the reply could not be read"]
+    );
+}
+
 #[test]
 fn a_stream_that_shows_no_end_is_noted() {
     let record = stream(CHAT, "{}", &[FIRST, LAST], End::Eof);
