@@ -283,6 +283,30 @@ async fn truncated_streams() {
     }
 }
 
+/// One choice of two is all that comes: without an end mark the other may still have been to come.
+#[tokio::test]
+async fn a_choice_that_never_came() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    let one = Script::new()
+        .send(head)
+        .send(token("one", 11, Some("stop")));
+    let marked = one.clone().send("data: [DONE]\n\n");
+    for (script, n, end, outcome) in [
+        (&one, 1, End::Whole, "completed"),
+        (&one, 2, End::Cut, "truncated"),
+        (&marked, 2, End::Whole, "completed"),
+    ] {
+        let upstream = Upstream::always(script.clone().close());
+        let gateway = before(&upstream.url(), false, "");
+        let request = request(true).replacen('{', &format!("{{\"n\":{n},"), 1);
+        let reply = gateway.call(LINE, &CLIENT, request.clone()).await;
+        assert_eq!(reply.end, end, "{n}");
+        assert_eq!(gateway.only_trace("s").await["outcome"], outcome, "{n}");
+        // What only the close delimits is as whole where nobody records it.
+        assert_eq!(gateway.call(LINE, &[], request).await.end, end, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn truncated_whole_replies() {
     let body = whole().to_string();

@@ -47,11 +47,12 @@ impl Proxy {
         let coding = decode::coding(&sent.parts.headers);
         let streamed = is_event_stream(&sent.parts.headers);
         if let Some(call) = &call {
-            call.start(ReplyHead {
+            let head = ReplyHead {
                 status: status.as_u16(),
                 streamed: streamed && coding.is_ok(),
                 request_id: text(&sent.parts.headers, "x-request-id"),
-            });
+            };
+            call.start(head, sent.choices);
         }
         if sent.body.exact_length() == Some(0) {
             return self.empty(inbound, sent, call).await;

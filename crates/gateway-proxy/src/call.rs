@@ -154,9 +154,11 @@ impl OpenCall {
         self.shared.journal_partial();
     }
 
-    pub(crate) fn start(&self, head: ReplyHead) {
+    /// Notes the head of a reply that should have so many choices.
+    pub(crate) fn start(&self, head: ReplyHead, choices: usize) {
         let now = self.shared.now_ms();
         if let Some(live) = lock(&self.shared.live).as_mut() {
+            live.recorder.expect_choices(choices);
             live.recorder.start(head, now);
         }
     }

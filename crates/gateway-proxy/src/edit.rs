@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use gateway_json::{Edits, Value, quote};
 use gateway_state::SamplingParams;
-use gateway_trace::{Endpoint, Json};
+use gateway_trace::{Endpoint, Json, choices_asked};
 
 use crate::strip::{Asked, within};
 
@@ -47,6 +47,8 @@ pub(crate) struct Edited {
     pub(crate) asked: Asked,
     /// Whether token ids were asked for, by whomever.
     pub(crate) ids_asked: bool,
+    /// How many choices were.
+    pub(crate) choices: usize,
 }
 
 /// A top-level key that the gateway reads or edits stands twice: it cannot tell which one counts.
@@ -107,6 +109,7 @@ pub(crate) fn edit(
         edits: plan.told(),
         asked,
         ids_asked: plan.is_truthy("return_token_ids"),
+        choices: plan.choices(wishes.endpoint),
     })
 }
 
@@ -181,6 +184,16 @@ impl Plan<'_> {
             Some(member) => member.text.as_deref().map(Cow::Borrowed),
             None => self.root.get(name).map(|value| Cow::Borrowed(value.text())),
         }
+    }
+
+    fn choices(&self, endpoint: Option<Endpoint>) -> usize {
+        let Some(endpoint) = endpoint else {
+            return 1;
+        };
+        let n = self.now("n").unwrap_or(Cow::Borrowed("null"));
+        with(&n, |n| {
+            choices_asked(endpoint, Some(n), self.root.get("prompt"))
+        })
     }
 
     fn is_truthy(&self, name: &str) -> bool {

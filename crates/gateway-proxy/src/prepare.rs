@@ -21,6 +21,8 @@ pub(crate) struct Prepared {
     headers: HeaderMap,
     body: Bytes,
     pub(crate) strip: StripRules,
+    /// How many choices are asked for.
+    pub(crate) choices: usize,
 }
 
 impl Proxy {
@@ -35,7 +37,7 @@ impl Proxy {
         live: &Live,
         call: Option<&OpenCall>,
     ) -> Result<Prepared, ApiError> {
-        let (body, strip) = self.edit(inbound, chosen, live, call)?;
+        let (body, strip, choices) = self.edit(inbound, chosen, live, call)?;
         let (target, headers) = address(inbound, chosen, live, call)?;
         Ok(Prepared {
             method: inbound.head.parts.method.clone(),
@@ -43,6 +45,7 @@ impl Proxy {
             headers,
             body,
             strip,
+            choices,
         })
     }
 
@@ -52,11 +55,11 @@ impl Proxy {
         chosen: &Chosen,
         live: &Live,
         call: Option<&OpenCall>,
-    ) -> Result<(Bytes, StripRules), ApiError> {
+    ) -> Result<(Bytes, StripRules, usize), ApiError> {
         // Whatever is no JSON object passes untouched; where one is needed, the call has been
         // refused before.
         let Ok(root) = inbound.root else {
-            return Ok((inbound.body.clone(), StripRules::default()));
+            return Ok((inbound.body.clone(), StripRules::default(), 1));
         };
         let route = chosen.route.as_deref();
         let captures = inbound.head.endpoint.is_some() && route.is_none_or(|route| route.inject);
@@ -89,7 +92,7 @@ impl Proxy {
                 answer.ids_asked = edited.ids_asked;
             });
         }
-        Ok((edited.body, strip))
+        Ok((edited.body, strip, edited.choices))
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Sent {
     pub(crate) parts: response::Parts,
     pub(crate) body: UpstreamBody,
     pub(crate) strip: StripRules,
+    /// How many choices were asked for.
+    pub(crate) choices: usize,
     pub(crate) upstream: Arc<Upstream>,
     /// Keeps the call counted as its worker's load.
     pub(crate) lease: Option<Lease>,
@@ -223,6 +225,7 @@ fn sent(answer: Answer, prepared: Prepared, chosen: Chosen) -> Result<Sent, ApiE
         parts,
         body,
         strip: prepared.strip,
+        choices: prepared.choices,
         upstream: chosen.upstream,
         lease: chosen.lease,
     })

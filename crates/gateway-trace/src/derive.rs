@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gateway_json::{Dialect, Value, parse, strict_text};
 use gateway_metadata::client_metadata;
 
-use crate::dialect::{self, ReplyParts, RequestParts, named_model};
+use crate::dialect::{self, ReplyParts, RequestParts, choices_asked, named_model};
 use crate::notes::{self, Notes};
 use crate::record::has_error;
 use crate::{
@@ -40,6 +40,12 @@ pub fn record(call: &Call, reply: &Reply) -> TraceRecord {
         .map(|root| dialect.read_reply(root, &request_parts, &mut notes))
         .unwrap_or_default();
 
+    let asked = request.map_or(1, |root| {
+        choices_asked(call.meta.endpoint, root.get("n"), root.get("prompt"))
+    });
+    if reply.meta.outcome == Outcome::Completed && (1..asked).contains(&parts.choices.len()) {
+        notes.add(notes::FEWER_CHOICES);
+    }
     let ids_asked = reply.meta.ids_asked || request.is_some_and(asks_for_ids);
     let integrity = check(&parts, ids_asked, reply, notes);
     let choices = choices(&parts, &request_parts);

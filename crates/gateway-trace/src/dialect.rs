@@ -27,6 +27,18 @@ pub(crate) fn of(endpoint: Endpoint) -> &'static dyn Dialect {
     }
 }
 
+/// How many choices a request asks for that has this `n` and this `prompt`, if it has them.
+#[must_use]
+pub fn choices_asked(endpoint: Endpoint, n: Option<Value<'_>>, prompt: Option<Value<'_>>) -> usize {
+    match endpoint {
+        Endpoint::ChatCompletions => choices::for_each_prompt(n),
+        Endpoint::Completions => {
+            choices::for_each_prompt(n).saturating_mul(completions::count_prompts(prompt))
+        }
+        _ => 1,
+    }
+}
+
 /// The model that a reply or a request names.
 pub(crate) fn named_model(root: Value<'_>) -> Option<String> {
     string(root.get("model")?)
@@ -121,8 +133,9 @@ pub(crate) trait Assembler: Send + fmt::Debug {
     /// is noteworthy goes into [`Assembler::notes`].
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], root: Option<Value<'_>>) -> Step;
 
-    /// Whether all that was begun has been finished, though no end mark has come.
-    fn settled(&self) -> bool;
+    /// Whether all that was asked for has been finished, though no end mark has come. So many
+    /// `choices` were asked for, where there are choices.
+    fn settled(&self, choices: usize) -> bool;
 
     /// The whole reply in the upstream's own dialect; none if nothing came, or if this dialect
     /// does not assemble.

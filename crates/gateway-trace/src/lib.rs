@@ -121,6 +121,7 @@ mod summary;
 
 pub use call::{Call, CallMeta, ClientInfo};
 pub use derive::record;
+pub use dialect::choices_asked;
 pub use endpoint::{Endpoint, SpanType};
 pub use framing::DecodeError;
 pub use gateway_metadata::{Identity, SessionHeader};

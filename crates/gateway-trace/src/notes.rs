@@ -21,6 +21,7 @@ pub(crate) const CODING_BROKE: &str =
     "the reply's content coding broke: what came after that was not recorded";
 pub(crate) const NO_END_MARK: &str =
     "the stream ended without its end mark, with every choice finished";
+pub(crate) const FEWER_CHOICES: &str = "fewer choices came than were asked for";
 pub(crate) const FILLED_OUTPUT: &str =
     "the final event has no output: the items of the stream stand in it";
 pub(crate) const FILLED_LOGPROBS: &str =
@@ -47,6 +48,7 @@ pub(crate) fn tells_of_loss(note: &str) -> bool {
         UNBEGUN_BLOCK,
         TOO_DEEP,
         UNREADABLE_IDS,
+        FEWER_CHOICES,
         SEVERAL_GENERATIONS,
         BACKGROUND,
         UNREAD_EVENT,

@@ -73,6 +73,7 @@ pub enum End {
 pub struct Recorder {
     endpoint: Endpoint,
     max_bytes: usize,
+    choices: usize,
     head: Option<ReplyHead>,
     body: Body,
     /// The end mark or the error event that closed the record.
@@ -107,6 +108,7 @@ impl Recorder {
         Self {
             endpoint,
             max_bytes: max_record_bytes,
+            choices: 1,
             head: None,
             body: Body::Piece(Bytes::new()),
             mark: None,
@@ -117,10 +119,20 @@ impl Recorder {
         }
     }
 
+    /// Notes how many choices the upstream was asked for (see
+    /// [`choices_asked`](crate::choices_asked)), if that is not one: a stream without an end mark is
+    /// whole only if each has come.
+    pub fn expect_choices(&mut self, choices: usize) {
+        self.choices = choices;
+    }
+
     /// Takes the head of the reply that goes to the client, which ends at `now_ms`. What came of an
     /// earlier attempt's reply is forgotten.
     pub fn start(&mut self, head: ReplyHead, now_ms: f64) {
-        *self = Self::new(self.endpoint, self.max_bytes);
+        *self = Self {
+            choices: self.choices,
+            ..Self::new(self.endpoint, self.max_bytes)
+        };
         if head.streamed {
             self.body = Body::Stream(dialect::of(self.endpoint).assembler(self.max_bytes));
         }

@@ -51,6 +51,39 @@ fn nothing_to_edit_is_the_same_bytes() {
 }
 
 #[test]
+fn choices_are_counted_as_the_upstream_is_asked_for_them() {
+    let session = params(&[("n", "4")]);
+    let dropped = ["n".to_owned()];
+    for (body, session_params, session_first, drop_params, expected) in [
+        ("{}", None, false, &[][..], 1),
+        (r#"{"n":3}"#, None, false, &[], 3),
+        (r#"{"n":3}"#, Some(&session), false, &[], 3),
+        (r#"{"n":3}"#, Some(&session), true, &[], 4),
+        ("{}", Some(&session), false, &[], 4),
+        (r#"{"n":3}"#, None, false, &dropped, 1),
+    ] {
+        let wishes = Wishes {
+            session_params,
+            session_first,
+            drop_params,
+            ..chat()
+        };
+        let root = parse(body.as_bytes(), Dialect::Strict).expect("valid");
+        let edited = edit(&Bytes::from(body), root, &wishes).expect("no repeats");
+        assert_eq!(edited.choices, expected, "{body}");
+    }
+    let prompts = Bytes::from_static(br#"{"n":3,"prompt":["a","b"]}"#);
+    let root = parse(&prompts, Dialect::Strict).expect("valid");
+    let wishes = Wishes {
+        endpoint: Some(Endpoint::Completions),
+        ..Wishes::default()
+    };
+    let choices = |wishes| edit(&prompts, root, wishes).expect("no repeats").choices;
+    assert_eq!(choices(&wishes), 6);
+    assert_eq!(choices(&Wishes::default()), 1);
+}
+
+#[test]
 fn injection_is_overridden_by_truthy_values_alone() {
     let ids = r#""return_token_ids":true"#;
     check(

@@ -135,8 +135,8 @@ impl Assembler for ChoicesAssembler {
         }
     }
 
-    fn settled(&self) -> bool {
-        !self.choices.is_empty()
+    fn settled(&self, choices: usize) -> bool {
+        self.choices.len() >= choices.max(1)
             && self
                 .choices
                 .values()

@@ -233,7 +233,7 @@ impl Assembler for MessageAssembler {
         Step::Data
     }
 
-    fn settled(&self) -> bool {
+    fn settled(&self, _: usize) -> bool {
         let reason = self.message.raw("stop_reason");
         reason.is_some_and(|reason| reason != "\"\"")
     }

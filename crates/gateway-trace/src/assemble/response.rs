@@ -221,7 +221,7 @@ impl Assembler for ResponseAssembler {
     }
 
     /// No item says that nothing comes after it.
-    fn settled(&self) -> bool {
+    fn settled(&self, _: usize) -> bool {
         false
     }
 

@@ -14,7 +14,7 @@ impl Dialect for Chat {
     fn read_request(&self, root: Value<'_>) -> RequestParts {
         RequestParts {
             messages: messages(root),
-            n: choices_asked(root),
+            n: choices::for_each_prompt(root.get("n")),
             ..RequestParts::default()
         }
     }
@@ -30,15 +30,6 @@ impl Dialect for Chat {
     fn assembler(&self, max_bytes: usize) -> Box<dyn Assembler> {
         Box::new(ChoicesAssembler::new(Shape::Chat, max_bytes))
     }
-}
-
-/// How many choices a request asks for.
-pub(super) fn choices_asked(root: Value<'_>) -> usize {
-    root.get("n")
-        .and_then(Value::as_integral)
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(1)
-        .max(1)
 }
 
 /// The request's messages, made an array of objects.

@@ -62,6 +62,12 @@ impl Shape {
     }
 }
 
+/// How many choices a request with this `n` asks for, for each prompt.
+pub(super) fn for_each_prompt(n: Option<Value<'_>>) -> usize {
+    let n = n.and_then(Value::as_integral);
+    n.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1)
+}
+
 /// Takes in one pass what must be known of a reply when it has ended.
 pub(crate) fn glance(shape: Shape, root: Value<'_>) -> Glance {
     let mut glance = Glance::default();

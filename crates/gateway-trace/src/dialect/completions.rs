@@ -2,7 +2,6 @@
 
 use gateway_json::Value;
 
-use super::chat::choices_asked;
 use super::choices::{self, Shape};
 use super::{Assembler, Dialect, Glance, ReplyParts, RequestParts};
 use crate::assemble::ChoicesAssembler;
@@ -15,7 +14,7 @@ impl Dialect for Completions {
         RequestParts {
             messages: None,
             prompt_token_ids: prompts(root.get("prompt")),
-            n: choices_asked(root),
+            n: choices::for_each_prompt(root.get("n")),
             echo: root.get("echo").and_then(Value::as_bool).unwrap_or(false),
         }
     }
@@ -31,6 +30,15 @@ impl Dialect for Completions {
     fn assembler(&self, max_bytes: usize) -> Box<dyn Assembler> {
         Box::new(ChoicesAssembler::new(Shape::Completions, max_bytes))
     }
+}
+
+/// How many prompts a request gives: one, unless it is an array of texts or of arrays of ids.
+pub(super) fn count_prompts(prompt: Option<Value<'_>>) -> usize {
+    let prompts = prompt.into_iter().flat_map(Value::elements);
+    prompts
+        .take_while(|prompt| prompt.is_string() || prompt.is_array())
+        .count()
+        .max(1)
 }
 
 /// The token ids of each prompt, where the request gives its prompts as ids: one array of them, or

@@ -56,7 +56,7 @@ impl Assembler for NoStream {
         }
     }
 
-    fn settled(&self) -> bool {
+    fn settled(&self, _: usize) -> bool {
         false
     }
 

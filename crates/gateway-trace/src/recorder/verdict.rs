@@ -36,7 +36,9 @@ impl Recorder {
                 Outcome::UpstreamError,
                 Some(error_body::of_reply(None, &[], self.status())),
             ),
-            (None, None) if unread || assembler.settled() => self.judge_stream(assembler),
+            (None, None) if unread || assembler.settled(self.choices) => {
+                self.judge_stream(assembler)
+            }
             (None, None) => {
                 let error =
                     CallError::truncated("the upstream ended the stream without its end mark");
