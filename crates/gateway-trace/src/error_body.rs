@@ -35,8 +35,9 @@ pub(crate) fn of_reply(root: Option<Value<'_>>, body: &[u8], status: u16) -> Cal
             ..Parts::default()
         },
     };
-    parts.or(&status.to_string(), || {
-        format!("the upstream answered with status {status}")
+    parts.or(&status.to_string(), || match status {
+        200..300 => "the upstream answered with an error".to_owned(),
+        _ => format!("the upstream answered with status {status}"),
     })
 }
 
@@ -74,11 +75,24 @@ impl Parts {
             // Anthropic's outer type is `error` for every error.
             kind: member("type").filter(|kind| kind != "error"),
             code: member("code").or_else(|| Some(error.get("code")?.as_integral()?.to_string())),
-            message: member("message").or_else(|| string(error)).or_else(|| {
-                // FastAPI: a text, or an array of what is wrong with each field.
-                let detail = root.get("detail")?;
-                Some(string(detail).unwrap_or_else(|| detail.text().to_owned()))
-            }),
+            message: member("message")
+                .or_else(|| string(error))
+                .or_else(|| {
+                    // FastAPI: a text, or an array of what is wrong with each field.
+                    let detail = root.get("detail")?;
+                    Some(string(detail).unwrap_or_else(|| detail.text().to_owned()))
+                })
+                .or_else(|| {
+                    // A response that has failed may have no error.
+                    let status = string(root.get("status")?)?;
+                    let failed = (status == "failed").then(|| "the response failed".to_owned())?;
+                    let details = root.get("incomplete_details");
+                    let reason = details.and_then(|details| string(details.get("reason")?));
+                    Some(match reason {
+                        Some(reason) => format!("{failed}: {reason}"),
+                        None => failed,
+                    })
+                }),
         }
     }
 

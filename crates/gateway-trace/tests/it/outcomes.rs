@@ -350,6 +350,11 @@ fn errors_are_the_upstreams_own() {
     );
     check_error(
         200,
+        r#"{"error":{"type":"t"}}"#,
+        ["t", "200", "the upstream answered with an error"],
+    );
+    check_error(
+        200,
         r#"{"object":"error","message":"m"}"#,
         ["upstream_error", "200", "m"],
     );
@@ -476,6 +481,33 @@ fn a_failed_response_tells_why() {
         (error.code.as_str(), error.message.as_str()),
         ("server_error", "m")
     );
+}
+
+#[test]
+fn a_response_that_failed_without_an_error_says_so() {
+    for (members, message) in [
+        (r#""error":null"#, "the response failed"),
+        (
+            r#""error":{},"incomplete_details":null"#,
+            "the response failed",
+        ),
+        (
+            r#""incomplete_details":{"reason":"max_output_tokens"}"#,
+            "the response failed: max_output_tokens",
+        ),
+        (r#""error":{"message":"m"}"#, "m"),
+    ] {
+        let response = format!(r#"{{"status":"failed","output":[],{members}}}"#);
+        let event = format!(r#"{{"type":"response.failed","response":{response}}}"#);
+        let body = response.as_bytes();
+        for record in [
+            whole(Endpoint::Responses, "{}", 200, body, End::Eof),
+            stream(Endpoint::Responses, "{}", &[&event], End::Eof),
+        ] {
+            assert_eq!(record.outcome, Outcome::UpstreamError, "{response}");
+            assert_eq!(record.error.expect("an error").message, message);
+        }
+    }
 }
 
 #[test]
