@@ -76,6 +76,22 @@ async fn defect_02_the_upstreams_headers_survive() {
 }
 
 #[tokio::test]
+async fn the_upstreams_request_id_is_recorded_by_either_name() {
+    for (headers, expected) in [
+        (&["request-id: req_a"][..], "req_a"),
+        (&["request-id: req_a", "x-request-id: req_x"], "req_x"),
+    ] {
+        let headers = [&["content-type: application/json"], headers].concat();
+        let upstream = Upstream::always(Script::whole("200 OK", &headers, "{}"));
+        let gateway = Gateway::over(&upstream);
+        let reply = gateway.chat("s", say("hi")).await.expect(200);
+        assert_eq!(reply.header("request-id"), Some("req_a"));
+        let trace = gateway.trace(reply.trace_id()).await;
+        assert_eq!(trace["request_id"], expected);
+    }
+}
+
+#[tokio::test]
 async fn defect_04_a_stream_answered_by_a_json_error_is_json_and_recorded() {
     let upstream = Upstream::vllm();
     let gateway = Gateway::over(&upstream);

@@ -50,6 +50,7 @@ def check_message(trace, message, finish_reason="stop"):
     check_reply(trace, message)
     assert (trace["endpoint"], trace["span_type"]) == ("messages", "llm.call")
     assert (trace["model"], trace["upstream"]) == (MODEL, "claude-*")
+    assert trace["request_id"] == api.HEADERS["request-id"]
     assert trace["finish_reason"] == finish_reason
     assert trace["messages"] == [{"role": "system", "content": ASK["system"]}, *MESSAGES]
     usage = message.usage

@@ -47,10 +47,12 @@ impl Proxy {
         let coding = decode::coding(&sent.parts.headers);
         let streamed = is_event_stream(&sent.parts.headers);
         if let Some(call) = &call {
+            let headers = &sent.parts.headers;
             let head = ReplyHead {
                 status: status.as_u16(),
                 streamed: streamed && coding.is_ok(),
-                request_id: text(&sent.parts.headers, "x-request-id"),
+                // Anthropic's is named otherwise.
+                request_id: text(headers, "x-request-id").or_else(|| text(headers, "request-id")),
             };
             call.start(head, sent.choices);
         }

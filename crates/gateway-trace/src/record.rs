@@ -101,7 +101,7 @@ pub struct TraceRecord {
     pub instance_id: String,
     /// Whether the call failed, or ended for a reason that no trainer expects.
     pub has_error: bool,
-    /// The upstream's `x-request-id`.
+    /// The upstream's `x-request-id`, else its `request-id`.
     pub request_id: Option<String>,
     /// For streams, milliseconds from the request's last byte to each event with data. In the
     /// JSON form only where [`Include::timing`] asks for it.

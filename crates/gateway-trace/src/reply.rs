@@ -47,7 +47,7 @@ pub struct ReplyMeta {
     /// What the recorder has to say that nothing else can.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// The upstream's `x-request-id`.
+    /// The upstream's `x-request-id`, else its `request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// What [`summary`](crate::summary) needs of the body, read when the reply ended. Where it is

@@ -113,8 +113,10 @@ pub const RECORD: Members = Members {
         always(
             "response_message",
             Json,
-            "The assistant message of choice 0 in the form of chat completions, complete, without \
-             members that are null (`content` aside). `{}` where none came.",
+            "The assistant message of choice 0 in the form of chat completions, complete but for what \
+             streams and whole replies tell differently: members that are null (`content` aside) \
+             and the `index` of tool calls are left out, and an empty `content` beside tool calls \
+             or reasoning is null. `{}` where none came.",
         ),
         always(
             "completion_token_ids",
@@ -308,7 +310,7 @@ pub const RECORD: Members = Members {
         always(
             "request_id",
             OrNull(&Text),
-            "The upstream's `x-request-id`.",
+            "The upstream's `x-request-id`, else its `request-id` (Anthropic's).",
         ),
         sometimes(
             "event_ms",
