@@ -7,8 +7,10 @@ use crate::dialect::{self, Assembler, Step};
 use crate::notes::{self, Notes};
 use crate::{CallError, Endpoint, Reply, ReplyMeta};
 
+mod brackets;
 mod verdict;
 
+use brackets::Brackets;
 use verdict::Verdict;
 pub use verdict::is_cut;
 
@@ -19,7 +21,7 @@ pub struct ReplyHead {
     pub status: u16,
     /// Whether the body is an event stream.
     pub streamed: bool,
-    /// The upstream's `x-request-id`.
+    /// The upstream's `x-request-id`, else its `request-id`.
     pub request_id: Option<String>,
 }
 
@@ -76,6 +78,8 @@ pub struct Recorder {
     choices: usize,
     head: Option<ReplyHead>,
     body: Body,
+    /// What is open in a whole reply that is longer than may be kept.
+    beyond: Option<Brackets>,
     /// The end mark or the error event that closed the record.
     mark: Option<Mark>,
     first_byte_ms: Option<f64>,
@@ -111,6 +115,7 @@ impl Recorder {
             choices: 1,
             head: None,
             body: Body::Piece(Bytes::new()),
+            beyond: None,
             mark: None,
             first_byte_ms: None,
             last_byte_ms: None,
@@ -155,17 +160,23 @@ impl Recorder {
             return;
         }
         self.arrived(now_ms);
-        let kept = match &mut self.body {
+        let kept: &[u8] = match &self.body {
             Body::Stream(_) => {
                 self.notes.add(notes::UNREAD_EVENT);
                 return;
             }
-            Body::Piece(piece) => piece.len(),
-            Body::Pieces(pieces) => pieces.len(),
+            Body::Piece(piece) => piece,
+            Body::Pieces(pieces) => pieces,
         };
-        let room = self.max_bytes - kept.min(self.max_bytes);
+        let room = self.max_bytes - kept.len().min(self.max_bytes);
         let chunk = if chunk.len() > room {
             self.notes.add(notes::CAPPED);
+            let beyond = self.beyond.get_or_insert_with(|| {
+                let mut brackets = Brackets::default();
+                brackets.take(kept);
+                brackets
+            });
+            beyond.take(&chunk);
             chunk.slice(..room)
         } else {
             chunk

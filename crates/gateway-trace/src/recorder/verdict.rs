@@ -76,7 +76,7 @@ impl Recorder {
         let close_delimited = end == End::CloseDelimited;
         let (outcome, error) = match cut_off(end) {
             Some((outcome, error)) => (outcome, Some(error)),
-            None if close_delimited && self.seems_cut(body, parsed.err(), capped) => {
+            None if close_delimited && self.seems_cut(body, parsed.err()) => {
                 let error =
                     CallError::truncated("the connection was closed before the reply was complete");
                 (Outcome::Truncated, Some(error))
@@ -127,11 +127,14 @@ impl Recorder {
     }
 
     /// Whether a body that only the connection's close delimits is a beginning of something.
-    fn seems_cut(&self, body: &[u8], error: Option<Error>, capped: bool) -> bool {
-        if capped {
-            return !body.trim_ascii_end().ends_with(b"}");
+    fn seems_cut(&self, body: &[u8], error: Option<Error>) -> bool {
+        match &self.beyond {
+            // Not all of it is there to be parsed.
+            Some(brackets) => {
+                matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) && brackets.are_open()
+            }
+            None => error.is_some_and(|error| is_cut(body, &error, self.is_success())),
         }
-        error.is_some_and(|error| is_cut(body, &error, self.is_success()))
     }
 
     fn status(&self) -> u16 {

@@ -61,6 +61,64 @@ fn whole_replies() {
     check_whole(500, "{\"error\":", &End::CloseDelimited, Truncated, false);
 }
 
+/// The end of a reply that is longer than may be kept is looked for in what is not kept.
+#[test]
+fn whole_replies_beyond_the_limit() {
+    let long = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"}] \\\"[{"},"list":[{}]}] }  "#;
+    let whole = long.trim_end().len();
+    for (body, ends_at) in [(long, whole), ("[[1, 2], [3]]", 13), ("<html>{{", 0)] {
+        for kept in 1..body.len() {
+            for len in kept + 1..=body.len() {
+                let outcome = if len < ends_at {
+                    Outcome::Truncated
+                } else {
+                    Outcome::Completed
+                };
+                for cut in [0, kept / 2, kept, len / 2, len] {
+                    let mut recorder = Recorder::new(CHAT, kept);
+                    recorder.start(
+                        ReplyHead {
+                            status: 200,
+                            ..ReplyHead::default()
+                        },
+                        1.0,
+                    );
+                    for piece in [&body[..cut], &body[cut..len]] {
+                        recorder.push(Bytes::from_static(piece.as_bytes()), 2.0);
+                    }
+                    let reply = recorder.finish(End::CloseDelimited, 3.0);
+                    assert_eq!(reply.meta.outcome, outcome, "{} of {kept}", &body[..len]);
+                    assert_eq!(reply.body, &body[..kept]);
+                    assert_eq!(reply.meta.notes.len(), 1);
+                }
+            }
+        }
+    }
+}
+
+/// Of a coded reply that is not decoded to its end nobody knows whether it is whole.
+#[test]
+fn a_whole_reply_that_is_not_decoded_to_its_end_is_not_taken_for_whole() {
+    for (end, outcome) in [
+        (End::CloseDelimited, Outcome::Truncated),
+        (End::Eof, Outcome::Completed),
+    ] {
+        let mut recorder = Recorder::new(CHAT, 40);
+        recorder.start(
+            ReplyHead {
+                status: 200,
+                ..ReplyHead::default()
+            },
+            1.0,
+        );
+        recorder.push(Bytes::from_static(br#"{"choices":[{"message":{}"#), 2.0);
+        recorder.content_coding(ContentCoding::Capped);
+        let meta = recorder.finish(end, 3.0).meta;
+        assert_eq!(meta.outcome, outcome);
+        assert!(meta.notes[0].contains("max_record_bytes"));
+    }
+}
+
 #[track_caller]
 fn check_stream(events: &[&str], end: &End, outcome: Outcome, ended: bool) {
     let record = stream(CHAT, "{}", events, end.clone());
