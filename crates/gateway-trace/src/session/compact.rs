@@ -49,12 +49,12 @@ impl Compact {
                 let echo = messages[count];
                 let is_reply = same(parent.reply.walk(), echo);
                 let own = &record.prompt_token_ids;
-                let kept = common(&parent.token_ids, own);
+                let kept = self.earlier.count_common(parent, own);
                 Suffix {
                     parent: Some(&parent.trace_id),
                     echo: (!is_reply).then_some(echo),
                     messages: &messages[count + 1..],
-                    ids_kept: (kept < parent.token_ids.len()).then_some(kept),
+                    ids_kept: (kept < parent.count_ids()).then_some(kept),
                     ids: &own[kept..],
                 }
             }
@@ -76,14 +76,6 @@ impl Compact {
             self.deltas
         )
     }
-}
-
-/// How many ids at the beginning are the same.
-fn common(one: &[i64], other: &[i64]) -> usize {
-    one.iter()
-        .zip(other)
-        .take_while(|(one, other)| one == other)
-        .count()
 }
 
 fn write_delta(record: &TraceRecord, suffix: &Suffix<'_>, out: &mut String) {

@@ -136,9 +136,8 @@ impl ReportBuilder {
                 call.has_completion_ids && echoes(message, call.reply.walk())
             });
             let breaks_at = parent.and_then(|(parent, _)| {
-                let own = &record.prompt_token_ids;
-                let kept = parent.token_ids.iter().zip(own).take_while(|(a, b)| a == b);
-                Some(kept.count()).filter(|kept| *kept < parent.token_ids.len())
+                let kept = self.earlier.count_common(parent, &record.prompt_token_ids);
+                Some(kept).filter(|kept| *kept < parent.count_ids())
             });
             if let Some(at_token) = breaks_at {
                 self.prefix_breaks.push(PrefixBreak {
