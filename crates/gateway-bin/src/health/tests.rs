@@ -1,3 +1,5 @@
+//! What a check sees of a worker, and what becomes of the worker for it.
+
 use gateway_route::BaseUrl;
 use gateway_state::{Live, WorkerSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -64,8 +66,8 @@ async fn where_nobody_listens_the_check_fails() {
 #[tokio::test]
 async fn a_worker_is_found_unhealthy_and_healthy_again() {
     let settings = HealthSettings {
-        interval: Duration::from_millis(5),
-        path: "/base/health?deep=1".to_owned(),
+        interval: Duration::from_millis(1),
+        path: "/health".to_owned(),
         rules: gateway_route::HealthRules {
             failures: 2,
             timeout: Duration::from_secs(5),
@@ -76,27 +78,23 @@ async fn a_worker_is_found_unhealthy_and_healthy_again() {
         ..Live::default()
     };
     let state = Arc::new(State::new(live, "0"));
-    let (task, url) = server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
     state.workers().add(&WorkerSpec::new(&url), &[]).unwrap();
     let checks = tokio::spawn(check_workers(Arc::clone(&state)));
-    task.abort();
-    let healthy = async |expected: bool| {
-        while state.workers().list()[0].healthy != expected {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    healthy(false).await;
-    let address = url.trim_start_matches("http://");
-    let listener = TcpListener::bind(address).await.unwrap();
-    let task = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let _ = stream
-                .write_all(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
-                .await;
-        }
-    });
-    healthy(true).await;
+    // When a check begins, what came of the ones before it is known.
+    for (status, healthy) in [
+        ("500 No", true),
+        ("500 No", true),
+        ("404 No", false),
+        ("200 OK", false),
+        ("200 OK", true),
+    ] {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(state.workers().list()[0].healthy, healthy, "{status}");
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
     checks.abort();
-    task.abort();
 }
