@@ -1,3 +1,5 @@
+//! Every key from every layer: what is read, what is refused, what is shown.
+
 use std::env::VarError;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

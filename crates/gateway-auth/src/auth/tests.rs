@@ -1,3 +1,5 @@
+//! Who is let in, as whom, by every way to present a token.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;

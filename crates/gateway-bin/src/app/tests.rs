@@ -1,3 +1,5 @@
+//! The start of a gateway, and what an earlier one has left to it.
+
 use gateway_store::LedgerOptions;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a reload changes, what waits for a restart, and what changes nothing.
+
 use std::env::VarError;
 use std::sync::Mutex as StdMutex;
 

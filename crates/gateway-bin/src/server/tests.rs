@@ -1,3 +1,5 @@
+//! Connections from the first byte to the last, and what the end of serving does to them.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::combinators::UnsyncBoxBody;

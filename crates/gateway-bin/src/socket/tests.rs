@@ -1,3 +1,5 @@
+//! When a connection is closed for its silence.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The variables that each client is given.
+
 use insta::assert_snapshot;
 
 use super::*;

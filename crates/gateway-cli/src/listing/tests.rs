@@ -1,3 +1,5 @@
+//! Sessions and turns as tables, for terminals of any width.
+
 use insta::assert_snapshot;
 
 use super::*;

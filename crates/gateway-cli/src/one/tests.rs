@@ -1,3 +1,5 @@
+//! One trace as a person reads it.
+
 use insta::assert_snapshot;
 
 use super::*;

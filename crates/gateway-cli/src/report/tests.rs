@@ -1,3 +1,5 @@
+//! A report as a person reads it.
+
 use insta::assert_snapshot;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a body loses of rLLM's keys, and what it keeps.
+
 use gateway_json::{Dialect, Edits, Value, parse};
 
 use super::{client_metadata, strip_body};

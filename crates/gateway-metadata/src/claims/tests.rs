@@ -1,3 +1,5 @@
+//! What header, body and path claim of an identity.
+
 use gateway_json::{Dialect, parse};
 
 use super::Claims;

@@ -1,3 +1,5 @@
+//! Which paths are the data plane, and where a session id in one ends.
+
 use super::{DataPath, PathError, decode_session_id, endpoint_of, has_v1_segment, split_path};
 use crate::identity::{Field, IdentityError, Problem};
 

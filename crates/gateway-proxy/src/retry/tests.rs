@@ -1,3 +1,5 @@
+//! What is sent again, how often, and after which wait.
+
 use std::time::UNIX_EPOCH;
 
 use http::HeaderValue;

@@ -1,3 +1,5 @@
+//! Each content coding is undone, at any split; what breaks or never began is told.
+
 use super::*;
 use crate::decode::tests::{ALL, encoded};
 

@@ -1,3 +1,5 @@
+//! Which addresses may be workers, and which ranges open others.
+
 use super::{Cidr, check_address};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,3 +1,5 @@
+//! Which worker a session gets, and when it moves.
+
 use std::collections::BTreeMap;
 
 use super::{Candidate, Choice, Last, Policy, Pool, Reason, choose_worker};

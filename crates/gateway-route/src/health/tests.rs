@@ -1,3 +1,5 @@
+//! When a worker is lost and found.
+
 use std::time::Duration;
 
 use super::{Change, Event, Health, HealthRules, check_passed};

@@ -1,3 +1,5 @@
+//! Which paths a route opens, in whatever spelling.
+
 use super::path_allowed;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Which route a model takes.
+
 use super::{RouteTable, glob_matches};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What is a base URL, and how a worker gives its own.
+
 use super::{BaseUrl, UrlError, WorkerUrl};
 use proptest::prelude::*;
 

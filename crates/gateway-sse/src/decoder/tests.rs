@@ -1,3 +1,5 @@
+//! Events as the standard has them, at any split of the bytes.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! New data for an event, and nothing else of it changed.
+
 use bytes::Bytes;
 
 use super::{Event, encode};

@@ -1,3 +1,5 @@
+//! Where a call goes: the rules in their order.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

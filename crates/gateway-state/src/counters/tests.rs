@@ -1,3 +1,5 @@
+//! What is counted, under which names, and within which bounds.
+
 use std::time::Duration;
 
 use gateway_route::BaseUrl;

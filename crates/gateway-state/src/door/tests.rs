@@ -1,3 +1,5 @@
+//! Who may pass the door without a token, and which hosts, origins and peers may not.
+
 use std::net::IpAddr;
 
 use gateway_auth::{Auth, Secret, Tokens};

@@ -1,3 +1,5 @@
+//! Everyone hears of the drain.
+
 use std::sync::Arc;
 
 use super::Drain;

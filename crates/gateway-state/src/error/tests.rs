@@ -1,3 +1,5 @@
+//! The table of errors, row by row.
+
 use std::collections::BTreeSet;
 
 use gateway_auth::Refusal;

@@ -1,3 +1,5 @@
+//! What the gate holds, what it lets go on, and who hears of it.
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

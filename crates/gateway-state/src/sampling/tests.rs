@@ -1,3 +1,5 @@
+//! Which sampling params a session may have, and that they stay as they were spelt.
+
 use super::{RefusedParam, SamplingCache, SamplingParams};
 
 fn params(pairs: &[(&str, &str)]) -> Result<SamplingParams, RefusedParam> {

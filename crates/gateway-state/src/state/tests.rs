@@ -1,3 +1,5 @@
+//! What the planes share: settings for a call, and what is told of the weights and sessions.
+
 use std::sync::Arc;
 
 use crate::{Live, SamplingParams, State};

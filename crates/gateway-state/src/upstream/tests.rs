@@ -1,3 +1,5 @@
+//! Which credentials an upstream can be given, and that they stay secret.
+
 use gateway_auth::Secret;
 use gateway_route::BaseUrl;
 

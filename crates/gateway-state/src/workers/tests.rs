@@ -1,3 +1,5 @@
+//! Workers as they are shown, registered, chosen, lost and counted.
+
 use std::time::{Duration, Instant};
 
 use gateway_auth::Secret;

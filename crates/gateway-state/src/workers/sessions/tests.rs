@@ -1,3 +1,5 @@
+//! Which sessions are remembered, and for how long.
+
 use std::collections::BTreeMap;
 
 use gateway_route::Pool;
