@@ -97,7 +97,6 @@
 //!
 //! # Dialects
 //!
-//! Each API is a module of its own behind one small trait. Chat completions, completions and
 //! Each API is a module of its own behind one small trait. Chat completions, completions, responses
 //! and Anthropic messages are read and assembled in full; the last two are mapped to OpenAI's chat
 //! shapes. Of embeddings a record has the ids that went in and what was counted.
