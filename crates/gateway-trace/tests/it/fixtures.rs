@@ -1,7 +1,7 @@
 //! Replies as upstreams send them today, each whole and streamed: both tell the same.
 
 use bytes::Bytes;
-use gateway_trace::{Call, End, Endpoint, Outcome, TraceRecord};
+use gateway_trace::{Call, CallError, End, Endpoint, Outcome, TraceRecord};
 use serde_json::Value;
 
 use crate::replay::{
@@ -146,6 +146,17 @@ fn a_null_logprob_leaves_the_aligned_ones_in_the_choices() {
     );
 }
 
+/// Adds what an error says to what the others said, once.
+fn tell(told: &mut String, name: &str, error: &CallError) {
+    let line = format!(
+        "{name}: {} | {} | {}\n",
+        error.r#type, error.code, error.message
+    );
+    if !told.contains(&line) {
+        told.push_str(&line);
+    }
+}
+
 /// Errors as bodies, by file and status: outcome, type, code, message.
 #[test]
 fn errors_are_told_in_the_upstreams_words() {
@@ -165,14 +176,7 @@ fn errors_are_told_in_the_upstreams_words() {
             let record = replay(&call(endpoint, "{}"), &captured, &[body]);
             assert_eq!(record.outcome, Outcome::UpstreamError, "{name}");
             assert!(record.has_error && record.integrity.ended && record.raw_response.is_some());
-            let error = record.error.expect("an error");
-            let line = format!(
-                "{name}: {} | {} | {}\n",
-                error.r#type, error.code, error.message
-            );
-            if !told.contains(&line) {
-                told.push_str(&line);
-            }
+            tell(&mut told, name, &record.error.expect("an error"));
         }
     }
     insta::assert_snapshot!("errors", told);
@@ -199,14 +203,7 @@ fn errors_in_a_stream_end_it() {
             let message: Value =
                 serde_json::from_str(record.response_message.as_str()).expect("JSON");
             assert_eq!(message["content"], "Half an", "{name}");
-            let error = record.error.expect("an error");
-            let line = format!(
-                "{name}: {} | {} | {}\n",
-                error.r#type, error.code, error.message
-            );
-            if !told.contains(&line) {
-                told.push_str(&line);
-            }
+            tell(&mut told, name, &record.error.expect("an error"));
         }
     }
     insta::assert_snapshot!("errors-in-streams", told);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-use crate::replay::{call, checked_record, reply, told};
+use crate::replay::{call, checked_record, cut_at, reply, told};
 
 mod write;
 
@@ -214,15 +214,7 @@ proptest! {
         let call = call(generated.endpoint, &b"{\"messages\":[]}"[..]);
         let whole = record_of(&call, false, &[generated.whole().as_bytes()]);
         let stream = generated.streamed(&writing);
-        let mut cuts: Vec<_> = writing.cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
-        cuts.sort_unstable();
-        let mut chunks = Vec::new();
-        let mut from = 0;
-        for cut in cuts.into_iter().chain([stream.len()]) {
-            chunks.push(&stream.as_bytes()[from..cut]);
-            from = cut;
-        }
-        let streamed = record_of(&call, true, &chunks);
+        let streamed = record_of(&call, true, &cut_at(&stream, &writing.cuts));
         prop_assert_eq!(told(&streamed), told(&whole));
     }
 }

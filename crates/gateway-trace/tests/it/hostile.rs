@@ -6,6 +6,13 @@ use serde_json::{Value, json};
 
 use crate::replay::{call, chat_stream, chat_whole, checked_record, reply, whole};
 
+/// That a note of the record says this.
+#[track_caller]
+pub(crate) fn check_note(record: &TraceRecord, words: &str) {
+    let notes = &record.integrity.notes;
+    assert!(notes.iter().any(|note| note.contains(words)), "{notes:?}");
+}
+
 /// What the reference's strict client demands of every trace, and that its JSON is JSON.
 #[track_caller]
 pub(crate) fn check_types(record: &TraceRecord) -> Value {
@@ -215,13 +222,7 @@ fn defect_17_what_json_cannot_say_is_null_where_it_is_parsed() {
     );
     assert_eq!(all["raw_response"], json!({"_body": body}));
     assert_eq!(all["choices"][0]["logprobs"], json!([null]));
-    assert!(
-        record
-            .integrity
-            .notes
-            .iter()
-            .any(|note| note.contains("NaN"))
-    );
+    check_note(&record, "NaN");
 
     let record = chat_stream(&[
         r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop","score":Infinity}]}"#,
@@ -298,15 +299,7 @@ fn memory_is_bounded_and_the_record_says_so() {
     );
     let record = record(&call(Endpoint::ChatCompletions, "{}"), &reply);
     assert_eq!(record.outcome, Outcome::Completed);
-    assert!(
-        record
-            .integrity
-            .notes
-            .iter()
-            .any(|note| note.contains("max_record_bytes")),
-        "{:?}",
-        record.integrity
-    );
+    check_note(&record, "max_record_bytes");
 
     for end in [End::Eof, End::CloseDelimited] {
         let mut recorder = Recorder::new(Endpoint::ChatCompletions, 1000);
@@ -374,13 +367,7 @@ fn lines_over_16_mib_are_passed_over_and_noted() {
     let all = check_types(&record);
     let kept = all["raw_response"]["_body"].as_str().expect("a text");
     assert!(kept.len() == 64 << 10 && body.starts_with(kept));
-    assert!(
-        record
-            .integrity
-            .notes
-            .iter()
-            .any(|note| note.contains("max_record_bytes"))
-    );
+    check_note(&record, "max_record_bytes");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use gateway_trace::{
     Call, CallMeta, End, Endpoint, Identity, Recorder, Reply, ReplyHead, Summary, TraceRecord,
     record, summary,
 };
+use proptest::sample::Index;
 use serde_json::Value;
 
 use crate::schema;
@@ -162,6 +163,19 @@ pub(crate) fn reply(endpoint: Endpoint, head: ReplyHead, chunks: &[&[u8]], end: 
         }
     }
     recorder.finish(end, 9.0)
+}
+
+/// A stream in pieces, cut at these places.
+pub(crate) fn cut_at<'a>(stream: &'a str, cuts: &[Index]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+    cuts.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for cut in cuts.into_iter().chain([stream.len()]) {
+        pieces.push(&stream.as_bytes()[from..cut]);
+        from = cut;
+    }
+    pieces
 }
 
 /// The record of a captured exchange whose reply comes in these chunks.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::fixtures::{record_of, told};
-use crate::replay::{call, value};
+use crate::replay::{call, cut_at, value};
 
 /// A reply before it is written in one form or the other.
 #[derive(Debug, Clone)]
@@ -241,15 +241,7 @@ proptest! {
         let body = generated.whole().to_string();
         let whole = record_of(&call, 200, false, &[body.as_bytes()], End::Eof);
         let stream = generated.streamed(&order);
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
-        cuts.sort_unstable();
-        let mut chunks = Vec::new();
-        let mut from = 0;
-        for cut in cuts.into_iter().chain([stream.len()]) {
-            chunks.push(&stream.as_bytes()[from..cut]);
-            from = cut;
-        }
-        let streamed = record_of(&call, 200, true, &chunks, End::Eof);
+        let streamed = record_of(&call, 200, true, &cut_at(&stream, &cuts), End::Eof);
         prop_assert_eq!(told(&streamed), told(&whole));
     }
 

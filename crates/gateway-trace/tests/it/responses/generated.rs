@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::generated::text;
 use crate::hostile::check_types;
-use crate::replay::{call, checked_record, reply, value};
+use crate::replay::{call, checked_record, cut_at, reply, value};
 
 mod written;
 
@@ -102,18 +102,6 @@ fn record_of(call: &Call, streamed: bool, chunks: &[&[u8]], end: End) -> TraceRe
     record
 }
 
-fn chunks<'a>(stream: &'a str, cuts: &[Index]) -> Vec<&'a [u8]> {
-    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
-    cuts.sort_unstable();
-    let mut chunks = Vec::new();
-    let mut from = 0;
-    for cut in cuts.into_iter().chain([stream.len()]) {
-        chunks.push(&stream.as_bytes()[from..cut]);
-        from = cut;
-    }
-    chunks
-}
-
 /// The record, in which a reply that came whole and an assembled one have the same name.
 fn told(record: &TraceRecord) -> Map<String, Value> {
     let all: Value = serde_json::from_str(&record.to_json()).expect("a record is JSON");
@@ -157,7 +145,7 @@ proptest! {
 
         let output = generated.at_its_end(json!(generated.output()));
         let stream = format!("{events}{}", generated.last_event(&output));
-        let streamed = record_of(&call, true, &chunks(&stream, &cuts), End::Eof);
+        let streamed = record_of(&call, true, &cut_at(&stream, &cuts), End::Eof);
         prop_assert_eq!(told(&streamed), told(&whole));
         prop_assert_eq!(streamed.outcome, Outcome::Completed);
 
