@@ -1,8 +1,6 @@
 //! Whole replies with `choices`: chat completions and completions.
 
-use std::borrow::Cow;
-
-use gateway_json::{Cuts, Member, Value, strict_text};
+use gateway_json::{Cuts, Value, strict_text};
 
 use super::{Glance, ReplyParts, RequestParts, named_model, string};
 use crate::notes::{self, Notes};
@@ -250,46 +248,22 @@ pub(crate) fn usage_counts(usage: Value<'_>) -> TokenCounts {
     }
 }
 
-/// Beside these, no text is told as null content by one reply and as an empty one by another.
-const BESIDE_NO_TEXT: [&str; 3] = ["tool_calls", "reasoning", "reasoning_content"];
-
-/// The message as a whole reply and a stream both tell it. A stream has no null members, null
-/// content aside; the `index` of a tool call is a matter of streams; and the empty content with
-/// which many servers begin every stream is null in a whole message of calls or thoughts alone.
+/// The message without what a stream cannot show: its null members, null content aside, and the
+/// `index` of its tool calls, which some servers put into whole replies too.
 fn recorded(message: Value<'_>) -> Json {
-    let is_content = |member: &Member<'_>| member.key.is("content");
-    let says_more = message.members().any(|member| {
-        let is_empty = matches!(member.value.text(), "null" | "\"\"")
-            || (member.value.is_array() && member.value.elements().next().is_none());
-        !is_empty && BESIDE_NO_TEXT.iter().any(|name| member.key.is(name))
+    let mut cuts = Cuts::new(message);
+    cuts.members(message, |member| {
+        member.value.is_null() && !member.key.is("content")
     });
-    let mut text = String::with_capacity(message.text().len());
-    text.push('{');
-    for member in message.members() {
-        let value = match member.value {
-            value if value.is_null() && !is_content(&member) => continue,
-            value if value.text() == "\"\"" && is_content(&member) && says_more => "null".into(),
-            value if member.key.is("tool_calls") => without_indexes(value),
-            value => strict_text(value),
-        };
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(member.key.literal());
-        text.push(':');
-        text.push_str(&value);
-    }
-    text.push('}');
-    Json::trusted(text)
-}
-
-fn without_indexes(calls: Value<'_>) -> Cow<'_, str> {
-    let mut cuts = Cuts::new(calls);
-    for call in calls.elements() {
+    let calls = message
+        .members()
+        .filter(|member| member.key.is("tool_calls"))
+        .flat_map(|member| member.value.elements());
+    for call in calls {
         cuts.members(call, |member| member.key.is("index"));
     }
     match cuts.apply() {
-        Some(text) => strict_text(Value::of_valid(&text)).into_owned().into(),
-        None => strict_text(calls),
+        Some(text) => Json::trusted(strict_text(Value::of_valid(&text))),
+        None => Json::trusted(strict_text(message)),
     }
 }

@@ -112,57 +112,6 @@ fn what_a_stream_leaves_out_is_as_in_a_whole_message() {
     );
 }
 
-/// Servers begin streams with an empty content, and have null in whole replies without text, or
-/// the empty one there too.
-#[test]
-fn no_text_beside_calls_or_thoughts_is_null_content() {
-    let calls =
-        r#""tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"1"}}]"#;
-    for (beside, is_null) in [
-        (calls, true),
-        (r#""reasoning":"hm""#, true),
-        (r#""reasoning_content":"hm""#, true),
-        (
-            r#""tool_calls":[ ],"reasoning":"","reasoning_content":null"#,
-            false,
-        ),
-        (r#""other":"hm""#, false),
-    ] {
-        let chunk = |delta: &str, last: &str| {
-            format!(r#"{{"choices":[{{"index":0,"delta":{delta}{last}}}]}}"#)
-        };
-        let begin = chunk(r#"{"role":"assistant","content":""}"#, "");
-        let end = chunk(&format!("{{{beside}}}"), r#","finish_reason":"stop""#);
-        let streamed = chat_stream(&[&begin, &end, "[DONE]"]);
-        let expected = if is_null { json!(null) } else { json!("") };
-        assert_eq!(
-            value(&streamed.response_message)["content"],
-            expected,
-            "{beside}"
-        );
-        for content in ["null", "\"\""] {
-            let body = format!(
-                r#"{{"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},{beside}}}}}]}}"#
-            );
-            let whole = chat_whole(&body);
-            let unchanged = content == "null" || !is_null;
-            let told = if unchanged {
-                serde_json::from_str(content).unwrap()
-            } else {
-                json!(null)
-            };
-            assert_eq!(value(&whole.response_message)["content"], told, "{body}");
-            if is_null {
-                assert_eq!(
-                    value(&whole.response_message),
-                    value(&streamed.response_message)
-                );
-            }
-            assert_eq!(whole.raw_response.unwrap().as_str(), body);
-        }
-    }
-}
-
 #[test]
 fn other_members_keep_their_last_value_and_arrays_grow() {
     check_message(
