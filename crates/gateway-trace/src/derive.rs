@@ -7,6 +7,7 @@ use gateway_json::{Dialect, Value, parse, strict_text};
 use gateway_metadata::client_metadata;
 
 use crate::dialect::{self, ReplyParts, RequestParts, choices_asked, named_model};
+use crate::import::restate;
 use crate::notes::{self, Notes};
 use crate::record::has_error;
 use crate::{
@@ -81,7 +82,7 @@ pub fn record(call: &Call, reply: &Reply) -> TraceRecord {
         .or_else(|| request.and_then(named_model))
         .or(parts.model);
 
-    TraceRecord {
+    let mut record = TraceRecord {
         trace_id: call.meta.trace_id.clone(),
         identity: call.meta.identity.clone(),
         model: model.unwrap_or_default(),
@@ -136,7 +137,11 @@ pub fn record(call: &Call, reply: &Reply) -> TraceRecord {
         request_id: reply.meta.request_id.clone(),
         event_ms: reply.meta.event_ms.clone(),
         integrity,
+    };
+    if let Some(stated) = &reply.meta.stated {
+        restate(&mut record, stated);
     }
+    record
 }
 
 /// What the columns of a trace need of a reply's body.

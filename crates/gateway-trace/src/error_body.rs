@@ -41,6 +41,13 @@ pub(crate) fn of_reply(root: Option<Value<'_>>, body: &[u8], status: u16) -> Cal
     })
 }
 
+/// The error of a reply whose status is not known.
+pub(crate) fn of_record(root: Value<'_>) -> CallError {
+    Parts::of(root).or("upstream_error", || {
+        "the upstream answered with an error".to_owned()
+    })
+}
+
 /// The error of an event, whose data may be no JSON.
 pub(crate) fn of_event(root: Option<Value<'_>>, data: &[u8]) -> CallError {
     let parts = match root {

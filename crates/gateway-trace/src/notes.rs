@@ -36,6 +36,8 @@ pub(crate) const NON_FINITE: &str =
 pub(crate) const NO_IDS: &str = "token ids were asked for and none came";
 /// How the note of a store begins that has no room for a reply.
 const LEFT_OUT: &str = "the reply is left out";
+/// How the note of an imported record begins that said what a record cannot.
+pub(crate) const NOT_CARRIED: &str = "not carried over from the old record";
 pub(crate) const BAD_REQUEST: &str = "the request is no JSON object";
 
 /// Whether a note says that something of the reply is not in the record.
@@ -56,6 +58,7 @@ pub(crate) fn tells_of_loss(note: &str) -> bool {
         NOT_JSON,
         NO_IDS,
         LEFT_OUT,
+        NOT_CARRIED,
     ];
     losses.iter().any(|loss| note.starts_with(loss))
 }

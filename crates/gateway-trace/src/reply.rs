@@ -78,6 +78,10 @@ pub struct ReplyMeta {
     /// What was sent instead of the client's own: `{"set": {..}, "removed": [..]}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edits: Option<Json>,
+    /// Of an [imported](crate::import) trace, the fields that its old record says otherwise than
+    /// its bodies do, as an object: they stand in the record in place of what is derived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Json>,
 }
 
 /// One attempt to reach an upstream.

@@ -10,6 +10,8 @@ mod report;
 mod same;
 pub(crate) mod schema;
 
+pub(crate) use same::same;
+
 pub use compact::Compact;
 pub use expand::{ExpandError, expand};
 pub use keys::{CallKeys, LineKeys, keys};

@@ -5,7 +5,7 @@ use gateway_json::{Dialect, Value, parse};
 /// Whether two values are the same value: members in any order, strings however they are escaped,
 /// numbers only as they are spelt. Where it cannot be told (a key that repeats, a lone surrogate),
 /// only the same text is the same.
-pub(super) fn same(a: Value<'_>, b: Value<'_>) -> bool {
+pub(crate) fn same(a: Value<'_>, b: Value<'_>) -> bool {
     if a.text() == b.text() {
         return true;
     }

@@ -11,6 +11,7 @@ mod forms;
 mod fuzz;
 mod generated;
 mod hostile;
+mod import;
 mod messages;
 mod mutated;
 mod outcomes;
