@@ -13,6 +13,7 @@ const REPLY: u8 = 2;
 const PARTIAL: u8 = 3;
 const INTERRUPTED: u8 = 4;
 const CHANGE: u8 = 5;
+const WHOLE: u8 = 6;
 
 /// The version of every layout so far.
 const VERSION: u8 = 1;
@@ -34,6 +35,8 @@ pub(crate) enum Entry {
     Interrupted { trace_id: String },
     /// A write that is not a trace.
     Change(Change),
+    /// A call that had ended before it was journalled.
+    Whole { call: Box<Call>, reply: Box<Reply> },
 }
 
 /// Why bytes are no entry.
@@ -83,6 +86,20 @@ impl Entry {
             CHANGE => serde_json::from_slice(&bytes)
                 .map(Entry::Change)
                 .map_err(EntryError::Change),
+            WHOLE => {
+                if bytes.len() < 8 {
+                    return Err(EntryError::Short);
+                }
+                let len = bytes.get_u64_le();
+                let Some(len) = usize::try_from(len).ok().filter(|len| *len <= bytes.len()) else {
+                    return Err(EntryError::Short);
+                };
+                let call = bytes.split_to(len);
+                Ok(Entry::Whole {
+                    call: Box::new(Call::decode(call).map_err(EntryError::Content)?),
+                    reply: Box::new(Reply::decode(bytes).map_err(EntryError::Content)?),
+                })
+            }
             kind => Err(EntryError::Unknown { kind, version }),
         }
     }
@@ -118,6 +135,19 @@ pub(crate) fn interrupted(trace_id: &str) -> Vec<u8> {
 pub(crate) fn change(change: &Change) -> Vec<u8> {
     let mut out = vec![CHANGE, VERSION];
     serde_json::to_writer(&mut out, change).expect("a change is plain data and a Vec takes it");
+    out
+}
+
+/// A call that has ended already.
+pub(crate) fn whole(call: &Call, reply: &Reply) -> Vec<u8> {
+    let mut out = Vec::with_capacity(call.request.len() + reply.body.len() + 2048);
+    out.extend([WHOLE, VERSION]);
+    out.extend([0; 8]);
+    let start = out.len();
+    call.encode(&mut out);
+    let len = (out.len() - start) as u64;
+    out[start - 8..start].copy_from_slice(&len.to_le_bytes());
+    reply.encode(&mut out);
     out
 }
 

@@ -149,6 +149,23 @@ impl Ledger {
         Receipt::waiting(receiver)
     }
 
+    /// Journals a call that has ended elsewhere, in one entry, so that there is never half of it.
+    /// It counts neither as admitted nor as finished. Waits for room as [`admit`](Ledger::admit)
+    /// does; that it is in the store is known after a [`flush`](Ledger::flush). Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it was not taken.
+    pub async fn import(&self, call: &Call, reply: &Reply) -> Result<(), Unavailable> {
+        self.append_when_room(self.inner.options.admit_timeout, || {
+            let entry = entry::whole(call, reply);
+            let calls = self.inner.shared.calls();
+            let seq = self.inner.append(&calls, entry, SyncMode::Now)?;
+            self.inner.shared.want(seq);
+            Ok(())
+        })
+        .await
+    }
+
     /// Journals what an admitted call has received so far, so that this survives if the process
     /// does not. A later [`finish`](Ledger::finish) supersedes it. Does nothing for a call that is
     /// not open.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Entry, change, intent, interrupted, partial, reply};
+use super::{Entry, change, intent, interrupted, partial, reply, whole};
 use crate::change::{Change, Scope};
 use crate::contract::Sample;
 
@@ -60,6 +60,13 @@ fn samples() -> Vec<(Vec<u8>, Entry)> {
         ),
         (change(&delete), Entry::Change(delete)),
         (change(&put), Entry::Change(put)),
+        (
+            whole(&sample.call, &sample.reply),
+            Entry::Whole {
+                call: call(),
+                reply: the_reply(),
+            },
+        ),
     ]
 }
 
@@ -76,6 +83,7 @@ fn what_is_cut_off_is_no_entry() {
         // A body may be of any length, so a cut within it is not noticed here: the journal's
         // checksums see to that.
         let head = match entry {
+            Entry::Whole { ref call, .. } => call.request.len() + 20,
             Entry::Intent { .. } | Entry::Reply { .. } | Entry::Partial { .. } => 20,
             _ => bytes.len(),
         };
@@ -92,8 +100,8 @@ proptest! {
     #[test]
     fn no_bytes_make_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..64),
-        kind in 0..7u8,
-        of in 0..7usize,
+        kind in 0..8u8,
+        of in 0..8usize,
         at in any::<prop::sample::Index>(),
         flip in 1..=255u8,
     ) {

@@ -206,6 +206,8 @@ impl Applier {
                 }
                 Some(Write::Change(change)).filter(|_| !is_stored)
             }
+            Entry::Whole { .. } if is_stored => None,
+            Entry::Whole { call, reply } => self.join(seq, seq, *call, *reply),
         })
     }
 
@@ -242,15 +244,19 @@ impl Applier {
             return Ok(None);
         };
         let reply = reply.unwrap_or_else(|| Reply::interrupted(None));
-        let arrival = open.arrival;
-        let derived = catch_unwind(AssertUnwindSafe(|| NewTrace::new(arrival, *call, reply)));
-        Ok(match derived {
+        Ok(self.join(open.intent, open.arrival, *call, reply))
+    }
+
+    /// The trace of a call of entry `seq`.
+    fn join(&self, seq: u64, arrival: u64, call: Call, reply: Reply) -> Option<Write> {
+        let derived = catch_unwind(AssertUnwindSafe(|| NewTrace::new(arrival, call, reply)));
+        match derived {
             Ok(trace) => Some(Write::Trace(Box::new(trace))),
             Err(_) => {
-                self.give_up(open.intent, "no record can be made of its call");
+                self.give_up(seq, "no record can be made of its call");
                 None
             }
-        })
+        }
     }
 
     /// What had been received of a call, if that was journalled.

@@ -40,8 +40,8 @@ fn notes(record: &TraceRecord) -> Vec<&str> {
 /// The members of `names` of a record and of the old one that it comes of are the same.
 #[track_caller]
 fn check_same(record: &TraceRecord, old: &Value, but: &[&str]) {
-    let now: Value = serde_json::from_str(&record.to_json()).unwrap();
-    for (name, value) in old.as_object().unwrap() {
+    let now: Value = serde_json::from_str(&record.to_json()).expect("JSON");
+    for (name, value) in old.as_object().expect("an object") {
         if !but.contains(&name.as_str()) {
             assert_eq!(&now[name], value, "{name}");
         }
@@ -91,7 +91,7 @@ fn without(names: &[&str]) -> Value {
 
 fn changed(changes: &Value) -> Value {
     let mut record = whole();
-    for (name, value) in changes.as_object().unwrap() {
+    for (name, value) in changes.as_object().expect("an object") {
         record[name] = value.clone();
     }
     record

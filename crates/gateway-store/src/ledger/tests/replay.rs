@@ -8,6 +8,7 @@ use gateway_journal::{Journal, Options, SyncMode};
 use gateway_trace::Outcome;
 
 use super::{admit, call, listed, open, reply, store};
+use crate::contract::Sample;
 use crate::ledger::{Ledger, LedgerOptions, OpenError};
 use crate::store::TraceStore;
 
@@ -190,4 +191,28 @@ async fn an_entry_that_cannot_be_decoded_is_passed_over() {
     call(&ledger, "b", "s").await;
     assert_eq!(listed(&ledger, "s").await, "a:completed b:completed");
     assert_eq!(ledger.status().unreadable, 6);
+}
+
+/// There is no moment at which a crash leaves an imported call without its end.
+#[tokio::test]
+async fn an_imported_call_is_there_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store();
+    store.lock(true);
+    let ledger = open(folder.path(), &store);
+    admit(&ledger, "open", "s").await;
+    for id in ["a", "b", "a"] {
+        let Sample { call, reply } = Sample::new(id, "s");
+        ledger.import(&call, &reply).await.expect("there is room");
+    }
+    assert_eq!(ledger.counters().accepted, 1, "imported calls do not count");
+    drop(ledger);
+    store.lock(false);
+    for _ in 0..3 {
+        let ledger = open(folder.path(), &store);
+        assert_eq!(
+            listed(&ledger, "s").await,
+            "open:interrupted a:completed b:completed"
+        );
+    }
 }
