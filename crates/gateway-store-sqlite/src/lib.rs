@@ -17,6 +17,10 @@
 //! - A file of an earlier version is migrated in one transaction, and a copy of it is kept.
 //! - Mode 0600, as the files that SQLite puts beside it.
 //!
+//! # Other files
+//! [`PythonDatabase`] reads the databases of the Python gateway, so that they can be imported, and
+//! [`SqliteStore::check`] checks a file of ours in full. Neither changes a file, nor holds it.
+//!
 //! # Example
 //! ```
 //! use gateway_store::TraceStore;
@@ -32,9 +36,12 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod audit;
 mod check;
 mod error;
+mod file;
 mod migrate;
+mod python;
 mod query;
 mod readers;
 mod rows;
@@ -45,4 +52,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use audit::Sound;
+pub use python::{PythonDatabase, PythonDatabaseError, PythonRow, PythonTrace};
 pub use store::SqliteStore;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use gateway_store::{NewTrace, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::check::open_error;
 use crate::error::{failed, is_damage};
+use crate::file::open_error;
 use crate::rows;
 use crate::schema::{STATEMENTS, VERSION};
 use crate::write;

@@ -12,8 +12,10 @@ use gateway_store::{
 };
 use rusqlite::{Connection, OpenFlags};
 
-use crate::check::{check, open_error};
+use crate::audit::{Sound, audit};
+use crate::check::check;
 use crate::error::failed;
+use crate::file::open_error;
 use crate::migrate::migrate;
 use crate::readers::Readers;
 use crate::{query, rows, schema, write};
@@ -70,6 +72,15 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::new(path),
         })
+    }
+
+    /// Checks the file at `path` in full, which takes time in a large one. It may be in use, and is
+    /// not touched.
+    ///
+    /// # Errors
+    /// The variant of [`StoreError`] that says what the file is instead, or what is wrong with it.
+    pub fn check(path: impl AsRef<Path>) -> Result<Sound, StoreError> {
+        audit(path.as_ref())
     }
 }
 

@@ -7,9 +7,11 @@ use gateway_store::contract;
 
 use crate::SqliteStore;
 
+mod audit;
 mod files;
 mod locks;
 mod migration;
+mod python;
 mod random;
 
 fn open(path: &Path) -> SqliteStore {

@@ -15,7 +15,8 @@ pub enum StoreError {
     },
     /// The file was written by the Python gateway.
     #[error(
-        "{path} was written by the Python rllm-model-gateway: use another file and import this one into it"
+        "{path} was written by the Python rllm-model-gateway: take another file as --db-path, and \
+         `rllm-model-gateway import {path}` brings its traces there"
     )]
     PythonReference {
         /// The file.

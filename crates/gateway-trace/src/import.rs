@@ -75,6 +75,14 @@ pub fn import(old: &OldTrace<'_>) -> Imported {
     }
 }
 
+/// The metadata of a run, as Python wrote them; what is no JSON object counts as none.
+#[must_use]
+pub fn import_metadata(text: &[u8]) -> Json {
+    let root = parse(text, Dialect::Python).ok();
+    root.filter(|root| root.is_object())
+        .map_or_else(Json::empty_object, |root| Json::trusted(strict_text(root)))
+}
+
 fn import_record(old: &OldTrace<'_>, root: Value<'_>) -> (Call, Reply) {
     let fields = Fields::new(root);
     let endpoint = fields.endpoint();

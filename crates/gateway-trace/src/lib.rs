@@ -125,7 +125,7 @@ pub use dialect::choices_asked;
 pub use endpoint::{Endpoint, SpanType};
 pub use framing::DecodeError;
 pub use gateway_metadata::{Identity, SessionHeader};
-pub use import::{Imported, OldTrace, import};
+pub use import::{Imported, OldTrace, import, import_metadata};
 pub use json::Json;
 pub use outcome::{CallError, Outcome};
 pub use record::{ChoiceRecord, Include, Integrity, TokenCounts, TraceRecord, schema};

@@ -13,7 +13,7 @@ use crate::SqliteStore;
 use crate::schema::{APPLICATION_ID, VERSION};
 
 /// A database of ours with some traces in it, closed.
-fn ours(folder: &Path) -> PathBuf {
+pub(super) fn ours(folder: &Path) -> PathBuf {
     let path = folder.join("ours.db");
     let store = open(&path);
     let mut writer = Writer::new(&store);
@@ -24,7 +24,7 @@ fn ours(folder: &Path) -> PathBuf {
 }
 
 /// Checks that opening `path` fails, and changes neither the file nor its folder.
-fn refused(path: &Path) -> StoreError {
+pub(super) fn refused(path: &Path) -> StoreError {
     let state = || {
         let mut entries: Vec<_> = fs::read_dir(path.parent().unwrap())
             .unwrap()
@@ -47,7 +47,7 @@ fn refused(path: &Path) -> StoreError {
     error
 }
 
-fn sqlite(path: &Path, sql: &str) {
+pub(super) fn sqlite(path: &Path, sql: &str) {
     Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }
 
@@ -155,24 +155,6 @@ fn a_foreign_database_is_refused() {
     assert!(matches!(refused(&path), StoreError::Foreign { .. }));
     sqlite(&path, "PRAGMA journal_mode = WAL");
     assert!(matches!(refused(&path), StoreError::Foreign { .. }));
-}
-
-#[test]
-fn the_python_gateways_database_is_recognised() {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, other) in [("old.db", "trace_sessions"), ("new.db", "sessions")] {
-        let path = folder.path().join(name);
-        sqlite(
-            &path,
-            &format!("CREATE TABLE traces (trace_id TEXT); CREATE TABLE {other} (a)"),
-        );
-        let error = refused(&path);
-        assert!(
-            matches!(error, StoreError::PythonReference { .. }),
-            "{error:?}"
-        );
-        assert!(error.to_string().contains("import"), "{error}");
-    }
 }
 
 #[test]
