@@ -239,14 +239,15 @@ async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), StartError
     Ok((listener, address))
 }
 
-struct Opened {
-    ledger: Ledger,
-    store: Arc<dyn TraceStore>,
+/// A store and what carries calls into it.
+pub(crate) struct Opened {
+    pub(crate) ledger: Ledger,
+    pub(crate) store: Arc<dyn TraceStore>,
     durability: Durability,
     folder: Option<TempDir>,
 }
 
-fn open(config: &Config) -> Result<Opened, StartError> {
+pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
     let (store, journal, durability, folder): (Arc<dyn TraceStore>, _, _, _) = match config.store {
         StoreKind::Memory => {
             // Nothing outlives the process, so that nothing is worth waiting for.

@@ -15,9 +15,6 @@ pub const VERSION: &str = concat!(
     ")"
 );
 
-/// The commands of the contract that this version does not have yet.
-const NOT_BUILT: [&str; 2] = ["import", "check"];
-
 /// The name of the executable.
 const NAME: &str = "rllm-model-gateway";
 
@@ -28,6 +25,15 @@ pub enum Action {
     Serve(Settings),
     /// Validate the configuration, show it, and end.
     CheckConfig(Settings),
+    /// Bring the traces of a database of the Python gateway into the store.
+    Import {
+        /// The Python gateway's file.
+        old: PathBuf,
+        /// Where the store is.
+        settings: Settings,
+    },
+    /// Check this database file in full.
+    CheckFile(PathBuf),
     /// Ask a running gateway something, or put a client behind it.
     Ask(gateway_cli::Command),
     /// Show this text, and end: `--help`, `--version`, `completions`.
@@ -82,6 +88,22 @@ struct Cli {
 enum Subcommands {
     /// Serve calls (the default)
     Serve(Flags),
+    /// Bring the traces of the Python gateway into the database
+    ///
+    /// Traces that are there already are passed over, so that it can be run again. OLD.db is not
+    /// changed; no gateway may serve the database meanwhile.
+    Import {
+        /// The Python gateway's database
+        #[arg(value_name = "OLD.db")]
+        old: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check a database file in full, without changing it: exit code 0 if it is sound, else 1
+    Check {
+        /// The database file
+        file: PathBuf,
+    },
     #[command(flatten)]
     People(gateway_cli::Command),
     /// Print what makes a shell complete these commands and flags
@@ -118,18 +140,26 @@ struct Flags {
     /// Where traces are kept: sqlite, memory [default: sqlite]
     #[arg(long, value_name = "STORE", help_heading = "Storage")]
     store: Option<String>,
+    #[command(flatten)]
+    place: Place,
+    #[arg(long, value_name = "URL", hide = true)]
+    database_url: Option<String>,
+
+    /// Validate the configuration, print what is in effect with secrets masked, and end
+    #[arg(long, help_heading = "Configuration")]
+    check_config: bool,
+}
+
+/// Where the store is, and how it is told what becomes of it.
+#[derive(Debug, Default, PartialEq, Args)]
+struct Place {
     /// The database file; its journal lies beside it [default: ~/.rllm/gateway.db]
     #[arg(long, value_name = "FILE", help_heading = "Storage")]
     db_path: Option<String>,
-    #[arg(long, value_name = "URL", hide = true)]
-    database_url: Option<String>,
 
     /// The YAML file with the settings [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Configuration")]
     config: Option<PathBuf>,
-    /// Validate the configuration, print what is in effect with secrets masked, and end
-    #[arg(long, help_heading = "Configuration")]
-    check_config: bool,
 
     /// The least severe log lines shown: DEBUG, INFO, WARNING, ERROR [default: INFO]
     #[arg(long, value_name = "L", help_heading = "Logging")]
@@ -164,25 +194,25 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, Us
             let message = "flags before the command are those of `serve`; see --help";
             return Err(UsageError(message.to_owned()));
         }
+        Some(Subcommands::Import { old, place }) => {
+            let settings = place.settings(Overrides::default());
+            return Ok(Action::Import { old, settings });
+        }
+        Some(Subcommands::Check { file }) => return Ok(Action::CheckFile(file)),
         Some(Subcommands::People(command)) => return Ok(Action::Ask(command)),
         Some(Subcommands::Completions { shell }) => return Ok(Action::Show(completions(shell))),
     };
-    let settings = Settings {
-        file: flags.config,
-        overrides: Overrides {
-            host: flags.host,
-            port: flags.port,
-            workers: flags.worker,
-            db_path: flags.db_path,
-            store: flags.store,
-            database_url: flags.database_url,
-            log_level: flags.log_level,
-            sampling_params_priority: flags.sampling_params_priority,
-            model: flags.model,
-            allow_unauthenticated: flags.allow_unauthenticated,
-        },
-        log_format: flags.log_format.unwrap_or_default(),
-    };
+    let settings = flags.place.settings(Overrides {
+        host: flags.host,
+        port: flags.port,
+        workers: flags.worker,
+        store: flags.store,
+        database_url: flags.database_url,
+        sampling_params_priority: flags.sampling_params_priority,
+        model: flags.model,
+        allow_unauthenticated: flags.allow_unauthenticated,
+        ..Overrides::default()
+    });
     Ok(if flags.check_config {
         Action::CheckConfig(settings)
     } else {
@@ -207,12 +237,33 @@ impl Flags {
                 .sampling_params_priority
                 .or(earlier.sampling_params_priority),
             store: self.store.or(earlier.store),
-            db_path: self.db_path.or(earlier.db_path),
+            place: self.place.over(earlier.place),
             database_url: self.database_url.or(earlier.database_url),
-            config: self.config.or(earlier.config),
             check_config: self.check_config || earlier.check_config,
+        }
+    }
+}
+
+impl Place {
+    fn over(self, earlier: Place) -> Place {
+        Place {
+            db_path: self.db_path.or(earlier.db_path),
+            config: self.config.or(earlier.config),
             log_level: self.log_level.or(earlier.log_level),
             log_format: self.log_format.or(earlier.log_format),
+        }
+    }
+
+    /// These and the other flags as settings.
+    fn settings(self, others: Overrides) -> Settings {
+        Settings {
+            file: self.config,
+            overrides: Overrides {
+                db_path: self.db_path,
+                log_level: self.log_level,
+                ..others
+            },
+            log_format: self.log_format.unwrap_or_default(),
         }
     }
 }
@@ -255,9 +306,6 @@ fn one_line(error: &clap::Error) -> String {
 fn no_such_command(error: &clap::Error) -> String {
     let word = error.get(ContextKind::InvalidSubcommand);
     let word = word.map(ToString::to_string).unwrap_or_default();
-    if NOT_BUILT.contains(&word.as_str()) {
-        return format!("the command `{word}` is not built yet in this version");
-    }
     let word = word.escape_debug();
     let near = match error.get(ContextKind::SuggestedSubcommand) {
         Some(ContextValue::String(near)) => Some(near),
@@ -379,6 +427,24 @@ mod tests {
     }
 
     #[test]
+    fn files_are_named_on_the_command_line() {
+        let line = "import old.db --db-path new.db --config g.yaml --log-level debug \
+                    --log-format json";
+        let Ok(Action::Import { old, settings }) = read(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(old, PathBuf::from("old.db"));
+        assert_eq!(settings.file, Some(PathBuf::from("g.yaml")));
+        assert_eq!(settings.overrides.db_path.as_deref(), Some("new.db"));
+        assert_eq!(settings.overrides.log_level.as_deref(), Some("debug"));
+        assert_eq!(settings.log_format, LogFormat::Json);
+        let Ok(Action::CheckFile(file)) = read("check f.db") else {
+            panic!("check");
+        };
+        assert_eq!(file, PathBuf::from("f.db"));
+    }
+
+    #[test]
     fn a_shell_can_complete_commands_and_flags() {
         for shell in ["bash", "zsh", "fish"] {
             let Ok(Action::Show(script)) = read(&format!("completions {shell}")) else {
@@ -430,12 +496,20 @@ mod tests {
                 "--renderer-family belongs to newer versions of the Python gateway and is not supported here",
             ),
             (
-                "import old.db",
-                "the command `import` is not built yet in this version",
+                "import",
+                "the following required arguments were not provided:; <OLD.db>; see --help",
+            ),
+            (
+                "import old.db --port 1",
+                "unexpected argument '--port' found; see --help",
             ),
             (
                 "check --quick f.db",
-                "the command `check` is not built yet in this version",
+                "unexpected argument '--quick' found; tip: to pass '--quick' as a value, use '-- --quick'; see --help",
+            ),
+            (
+                "--db-path new.db import old.db",
+                "flags before the command are those of `serve`; see --help",
             ),
             ("start", "there is no command `start`; see --help"),
             (

@@ -31,6 +31,7 @@ mod app;
 mod banner;
 pub mod cli;
 mod health;
+mod import;
 mod live;
 pub mod log;
 mod planes;
@@ -42,6 +43,7 @@ pub mod stop;
 
 pub use app::{App, StartError};
 pub use banner::banner;
+pub use import::{ImportError, Summary, import};
 pub use reload::Reload;
 pub use stop::Stop;
 

@@ -1,14 +1,16 @@
 //! The executable. Exit codes: 0 clean, 2 a bad configuration or command line, 1 anything else,
-//! each with one line on stderr.
+//! each with one line on stderr; `import` and `check` have theirs from what they find.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use gateway_bin::cli::{Action, LogFormat, Settings};
-use gateway_bin::{App, Reload, Stop, banner, chain, cli, log, stop};
+use gateway_bin::{App, ImportError, Reload, Stop, banner, chain, cli, log, stop};
 use gateway_config::{Config, ConfigError};
+use gateway_store_sqlite::SqliteStore;
 
 /// How long the blocking work of a gateway that has ended may keep the process.
 const LAST_WORK: Duration = Duration::from_millis(100);
@@ -17,6 +19,8 @@ fn main() -> ExitCode {
     let (settings, check) = match cli::parse(std::env::args_os()) {
         Ok(Action::Serve(settings)) => (settings, false),
         Ok(Action::CheckConfig(settings)) => (settings, true),
+        Ok(Action::Import { old, settings }) => return import(&old, &settings),
+        Ok(Action::CheckFile(file)) => return check_file(&file),
         Ok(Action::Ask(command)) => return ask(&command),
         Ok(Action::Show(text)) => return show(&text),
         Err(error) => return fail(2, &error),
@@ -40,16 +44,52 @@ fn ask(command: &gateway_cli::Command) -> ExitCode {
     }
 }
 
+fn import(old: &Path, settings: &Settings) -> ExitCode {
+    let config = match load(settings) {
+        Ok(config) => config,
+        Err(error) => return fail(2, &error),
+    };
+    let _log = match log::start(config.log_level, settings.log_format) {
+        Ok(guard) => guard,
+        Err(error) => return fail(1, &error),
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    match runtime.block_on(gateway_bin::import(&config, old)) {
+        Ok(summary) => {
+            let shown = show(&format!("{summary}\n"));
+            match summary.is_complete() {
+                true => shown,
+                false => ExitCode::FAILURE,
+            }
+        }
+        Err(error @ ImportError::Memory) => fail(2, &error),
+        Err(error) => fail(1, &error),
+    }
+}
+
+fn check_file(file: &Path) -> ExitCode {
+    match SqliteStore::check(file) {
+        Ok(sound) => show(&format!("{} is sound: {sound}\n", file.display())),
+        Err(error) => fail(1, &error),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 fn serve(config: &Config, settings: Settings) -> ExitCode {
     let log_format = settings.log_format;
     let _log = match log::start(config.log_level, log_format) {
         Ok(guard) => guard,
         Err(error) => return fail(1, &error),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };

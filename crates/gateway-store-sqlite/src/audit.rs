@@ -1,5 +1,6 @@
 //! The full check of a file: what SQLite says of it, and what must hold of what is in it.
 
+use std::fmt;
 use std::path::Path;
 
 use gateway_store::StoreError;
@@ -23,6 +24,25 @@ pub struct Sound {
     pub traces: u64,
     /// How many sessions, one for each run.
     pub sessions: u64,
+}
+
+impl fmt::Display for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sound {
+            version,
+            traces,
+            sessions,
+            ..
+        } = self;
+        write!(
+            f,
+            "traces: {traces}, sessions: {sessions}, schema version {version}"
+        )?;
+        match self.older {
+            true => f.write_str(", which the next start will bring up to date"),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What must hold: each counts what breaks it, and what then is wrong.
