@@ -14,6 +14,7 @@ mod failover;
 mod harness;
 mod hostile;
 mod identity;
+mod import;
 mod lifecycle;
 mod load;
 mod management;

@@ -16,28 +16,28 @@ use crate::{DONE, say, say_streamed};
 
 /// How a command ended.
 #[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// What it printed, if it went well and said nothing else.
-    fn good(self) -> String {
+    pub(crate) fn good(self) -> String {
         assert_eq!((self.code, &*self.stderr), (Some(0), ""), "{self:?}");
         self.stdout
     }
 
     /// The JSON of each line that it printed.
-    fn lines(self) -> Vec<Value> {
+    pub(crate) fn lines(self) -> Vec<Value> {
         let lines = self.good();
         let lines = lines.lines().map(serde_json::from_str);
         lines.map(|line| line.expect("JSON lines")).collect()
     }
 
     /// Checks that it failed in one line that holds these words.
-    fn fails(self, code: i32, words: &[&str]) -> Ran {
+    pub(crate) fn fails(self, code: i32, words: &[&str]) -> Ran {
         assert_eq!((self.code, &*self.stdout), (Some(code), ""), "{self:?}");
         assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
         assert!(self.stderr.starts_with("rllm-model-gateway: "), "{self:?}");
@@ -49,7 +49,7 @@ impl Ran {
 }
 
 /// A command in an environment that knows no gateway.
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
         .args(arguments)
@@ -59,7 +59,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     let output = command.output().expect("the executable starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Ran {

@@ -501,7 +501,7 @@ mod tests {
             ),
             (
                 "import old.db --port 1",
-                "unexpected argument '--port' found; see --help",
+                "unexpected argument '--port' found; tip: to pass '--port' as a value, use '-- --port'; see --help",
             ),
             (
                 "check --quick f.db",
