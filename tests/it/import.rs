@@ -238,6 +238,9 @@ async fn what_cannot_be_read_is_named_and_hides_nothing() {
     let connection = old_database(&path);
     put(&connection, "s", "", 1.0, &turn("s", 0));
     put(&connection, "s", "", 4.0, &turn("s", 1));
+    let mut chained = turn("chained", 0);
+    chained["prompt_delta_token_ids"] = json!([4]);
+    put(&connection, "chained", "", 5.0, &chained);
     let sql = r#"INSERT INTO traces (trace_id, data, created_at) VALUES
         ('broken', '{"trace_id": "bro', 2.0), (x'00', '{}', 3.0)"#;
     connection.execute_batch(sql).expect("odd rows");
@@ -245,8 +248,8 @@ async fn what_cannot_be_read_is_named_and_hides_nothing() {
     connection.execute_batch(sql).expect("its session");
     drop(connection);
     for (imported, known, unreadable) in [
-        (3, 0, "2; kept as their text: broken; left behind: row 4"),
-        (0, 3, "1; left behind: row 4"),
+        (4, 0, "2; kept as their text: broken; left behind: row 5"),
+        (0, 4, "1; left behind: row 5"),
     ] {
         let ran = import(&setup, &path);
         assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -256,7 +259,7 @@ async fn what_cannot_be_read_is_named_and_hides_nothing() {
                 "traces imported: {imported}, already there: {known}, unreadable: {unreadable}\n"
             )
         );
-        assert!(ran.stderr.contains("row 4"), "{ran:?}");
+        assert!(ran.stderr.contains("row 5"), "{ran:?}");
     }
     let gateway = setup.start();
     let traces = gateway.traces("s").await;
@@ -270,6 +273,10 @@ async fn what_cannot_be_read_is_named_and_hides_nothing() {
         json!({"_body": "{\"trace_id\": \"bro"})
     );
     assert_eq!(traces[1]["error"]["code"], "unreadable_reply");
+    let report = gateway.get("/sessions/chained/report").await;
+    assert_eq!(report["verdict"], "incomplete");
+    let reason = "chained-0: not carried over from the old record: prompt_delta_token_ids";
+    assert_eq!(report["reasons"], json!([reason]));
 }
 
 #[test]
