@@ -128,7 +128,7 @@ fn a_command_line_that_is_wrong_is_exit_2_and_one_line() {
         ),
         (&["--cumulative-token-mode"], "--cumulative-token-mode"),
         (&["--worker", "gpu:8000"], "--worker: workers[0].url"),
-        (&["import", "old.db"], "`import` is not built yet"),
+        (&["import"], "<OLD.db>"),
         (
             &["--config", "/nowhere/g.yaml"],
             "/nowhere/g.yaml: cannot read",

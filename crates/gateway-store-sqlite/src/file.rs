@@ -1,6 +1,6 @@
 //! Files that are only looked at: nothing here changes a byte of one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +22,11 @@ pub(crate) struct Header {
 /// # Errors
 /// [`StoreError::Open`]: it cannot be read. [`StoreError::Damaged`]: it is no SQLite database.
 pub(crate) fn header(path: &Path) -> Result<Header, StoreError> {
+    // To open a pipe would wait for its writer.
+    let found = fs::metadata(path).map_err(|error| open_error(path, error))?;
+    if !found.is_file() {
+        return Err(open_error(path, "it is no file"));
+    }
     let mut bytes = [0; 100];
     let file = File::open(path);
     let read =

@@ -395,6 +395,7 @@ fn other_files_are_refused_by_name() {
         (path("empty.db"), "it is not an SQLite database"),
         (path("torn.db"), "is damaged"),
         (path("missing.db"), "cannot open"),
+        (PathBuf::from("/dev/null"), "cannot open"),
         (ours(folder.path()), "is a database of this gateway already"),
     ] {
         let before = contents(folder.path());
