@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use gateway_json::{Edits, Value, quote};
+use gateway_metadata::{strip_member, strip_members};
 use gateway_state::SamplingParams;
 use gateway_trace::{Endpoint, Json, choices_asked};
 
@@ -96,6 +97,7 @@ pub(crate) fn edit(
     for name in wishes.drop_params {
         plan.drop(name);
     }
+    plan.strip_rllm();
     for member in &plan.members {
         no_repeat(body, root, &member.name)?;
     }
@@ -282,12 +284,30 @@ impl Plan<'_> {
         }
     }
 
-    /// What the trace tells of these edits.
+    /// Takes rLLM's keys out of what is planned; the client's own are cut in [`Self::splice`].
+    fn strip_rllm(&mut self) {
+        for member in &mut self.members {
+            if let Some(text) = &member.text {
+                member.text = with(text, |value| {
+                    strip_member(&member.name, value).map(Cow::into_owned)
+                });
+            }
+        }
+    }
+
+    /// What the trace tells of these edits: where they differ from the client's own, which counts
+    /// without rLLM's keys.
     fn told(&self) -> Option<Json> {
+        let own = |name: &str| {
+            let own = self.root.get(name);
+            own.and_then(|own| strip_member(name, own))
+        };
         let told: Vec<&Planned> = self
             .members
             .iter()
-            .filter(|member| !member.silent)
+            .filter(|member| {
+                !member.silent && own(&member.name).as_deref() != member.text.as_deref()
+            })
             .collect();
         if told.is_empty() {
             return None;
@@ -317,7 +337,9 @@ impl Plan<'_> {
                 None => edits.remove(self.root, |own| own.key.is(&member.name)),
             }
         }
-        gateway_metadata::strip_body(&mut edits, self.root);
+        strip_members(&mut edits, self.root, |own| {
+            !self.members.iter().any(|member| own.key.is(&member.name))
+        });
         match edits.apply() {
             Some(edited) => within(body, self.root, &edited).into(),
             None => body.clone(),

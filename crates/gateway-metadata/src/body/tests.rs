@@ -2,7 +2,7 @@
 
 use gateway_json::{Dialect, Edits, Value, parse};
 
-use super::{client_metadata, strip_body};
+use super::{client_metadata, strip_body, strip_member, strip_members};
 
 fn root(text: &str) -> Value<'_> {
     parse(text.as_bytes(), Dialect::Python).unwrap()
@@ -93,6 +93,34 @@ fn strips_together_with_other_edits() {
     });
     strip_body(&mut edits, root);
     assert_eq!(edits.apply().as_deref(), Some(r#"{"model":"m"}"#));
+}
+
+#[test]
+fn members_that_are_left_out_are_left_alone() {
+    let root = root(r#"{"metadata":{"rllm":1},"rllm":1,"model":"m"}"#);
+    let mut edits = Edits::new(root);
+    strip_members(&mut edits, root, |member| !member.key.is("metadata"));
+    assert_eq!(
+        edits.apply().as_deref(),
+        Some(r#"{"metadata":{"rllm":1},"model":"m"}"#)
+    );
+}
+
+#[test]
+fn one_member_alone() {
+    for (name, text, expected) in [
+        ("rllm", "1.0", None),
+        ("rllm", r#"{"a":1}"#, None),
+        ("metadata", r#"{"rllm":1,"r\u006clm":2}"#, None),
+        ("metadata", r#"{"rllm":1, "x":1.0}"#, Some(r#"{ "x":1.0}"#)),
+        ("metadata", r#"{"x":1.0}"#, Some(r#"{"x":1.0}"#)),
+        ("metadata", "{}", Some("{}")),
+        ("metadata", "null", Some("null")),
+        ("extra_body", r#"{"rllm":1}"#, Some(r#"{"rllm":1}"#)),
+    ] {
+        let left = strip_member(name, root(text));
+        assert_eq!(left.as_deref(), expected, "{name}: {text}");
+    }
 }
 
 #[test]

@@ -288,6 +288,56 @@ fn rllm_keys_go_and_nothing_else_changes() {
     );
 }
 
+/// What a session sets goes up and is told without rLLM's keys; they are removed last, so that the
+/// edits before count a member that holds nothing else as one that is there.
+#[test]
+fn rllm_keys_of_a_session_go_too() {
+    let ours = params(&[("rllm", r#"{"a":1}"#), ("metadata", r#"{"rllm":{"b":2}}"#)]);
+    let mixed = params(&[("metadata", r#"{"x":1.0,"rllm":{"b":2}}"#)]);
+    let plain = params(&[("metadata", r#"{"x":1.0}"#)]);
+    let told_x = Some(r#"{"set":{"metadata":{"x":1.0}},"removed":[]}"#);
+    let rllm = r#"{"metadata":{"rllm":{"harness":"h"}},"m":1}"#;
+    let both = r#"{"metadata":{"rllm":{},"x":1.0},"m":1}"#;
+    let x = r#"{"metadata":{"x":1.0},"m":1}"#;
+    let filled = r#"{"m":1,"metadata":{"x":1.0}}"#;
+    for (session, first, body, expected, told) in [
+        (&ours, false, r#"{"m":1}"#, r#"{"m":1}"#, None),
+        (&ours, true, r#"{"m":1}"#, r#"{"m":1}"#, None),
+        (&ours, false, "{}", "{}", None),
+        (&ours, true, rllm, r#"{"m":1}"#, None),
+        (&ours, false, x, x, None),
+        (
+            &ours,
+            true,
+            x,
+            r#"{"m":1}"#,
+            Some(r#"{"set":{},"removed":["metadata"]}"#),
+        ),
+        (&mixed, false, r#"{"m":1}"#, filled, told_x),
+        (&mixed, false, rllm, r#"{"m":1}"#, None),
+        (&mixed, true, rllm, x, told_x),
+        (&mixed, true, both, x, None),
+        (&plain, false, rllm, r#"{"m":1}"#, None),
+        (&plain, true, rllm, x, told_x),
+        (&plain, true, both, x, None),
+        (&plain, true, r#"{"m":1,"rllm":{}}"#, filled, told_x),
+    ] {
+        let wishes = Wishes {
+            endpoint: Some(Endpoint::ChatCompletions),
+            session_params: Some(session),
+            session_first: first,
+            ..Wishes::default()
+        };
+        check(body, &wishes, expected, told);
+    }
+    let dropped = ["rllm".to_owned(), "metadata".to_owned()];
+    let wishes = Wishes {
+        drop_params: &dropped,
+        ..Wishes::default()
+    };
+    check(rllm, &wishes, r#"{"m":1}"#, None);
+}
+
 #[test]
 fn what_is_edited_must_not_repeat() {
     let error = apply(r#"{"logprobs":true,"x":1,"x":2}"#, &chat()).map(|it| it.0);
