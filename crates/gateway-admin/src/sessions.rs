@@ -105,6 +105,19 @@ fn chosen_id(object: Object<'_>) -> Result<String, Refusal> {
     }
 }
 
+/// The sessions that a body names, each id read as the one that a session is made with.
+pub(crate) fn named_sessions(object: Object<'_>) -> Result<Option<Vec<String>>, Refusal> {
+    const NAME: &str = "session_ids";
+    let Some(texts) = object.texts(NAME)? else {
+        return Ok(None);
+    };
+    let ids = texts.iter().map(|text| {
+        let named = Claims::session(text).identity()?.session_id;
+        named.ok_or_else(|| Refusal::field(NAME, "must not hold an empty id: it names no session"))
+    });
+    ids.collect::<Result<_, _>>().map(Some)
+}
+
 /// The sampling params twice: as they are stored, and as the calls of the session take them.
 fn sampling_params(
     object: Object<'_>,
@@ -238,8 +251,7 @@ pub(crate) async fn batch_delete(
     let object = body.object()?;
     let own = object.text("run_id")?.or(shared.own_run());
     let runs = Runs::read(&query, own.as_deref())?;
-    let session_ids = object
-        .texts("session_ids")?
+    let session_ids = named_sessions(object)?
         .ok_or_else(|| Refusal::field("session_ids", "is needed: an array of strings"))?;
     let deleted = shared.delete_sessions(session_ids, runs).await?;
     Ok(Json(Deleted { deleted }))

@@ -20,6 +20,7 @@ use crate::refusal::Refusal;
 use crate::render::{push_trace, record_of};
 use crate::reply::JsonText;
 use crate::scope::Runs;
+use crate::sessions::named_sessions;
 
 /// Lists the traces of a session in the order in which the calls arrived: completed model calls,
 /// unless more is asked for. A session that is not known has none.
@@ -151,7 +152,7 @@ pub(crate) async fn facets(State(shared): State<Shared>) -> Result<JsonText, Ref
 )]
 pub(crate) async fn query(State(shared): State<Shared>, body: Body) -> Result<JsonText, Refusal> {
     let object = body.object()?;
-    let session_ids = object.texts("session_ids")?;
+    let session_ids = named_sessions(object)?;
     // Both, so that no member of a wrong type passes.
     let listing = Listing::read(&object, shared.own_run().as_deref())?;
     let page = Page::read(&object)?;

@@ -130,6 +130,17 @@ async fn a_bad_member_is_named() {
         ),
         (
             "/sessions/batch_delete",
+            r#"{"session_ids":["s",""]}"#,
+            "session_ids",
+        ),
+        (
+            "/sessions/batch_delete",
+            r#"{"session_ids":[" \u3000"],"run_id":"*"}"#,
+            "session_ids",
+        ),
+        ("/traces/query", r#"{"session_ids":[""]}"#, "session_ids"),
+        (
+            "/sessions/batch_delete",
             r#"{"session_ids":["s"],"run_id":1}"#,
             "run_id",
         ),
@@ -297,6 +308,10 @@ async fn an_id_that_is_no_identity_value_is_bad_identity() {
             .post("/sessions", body)
             .await
             .refused(400, "bad_identity");
+        for path in ["/sessions/batch_delete", "/traces/query"] {
+            let body = format!(r#"{{"session_ids":["s","{id}"]}}"#);
+            plane.post(path, body).await.refused(400, "bad_identity");
+        }
     }
 }
 

@@ -446,6 +446,33 @@ async fn a_batch_is_deleted_in_one_go_and_the_unknown_count_nothing() {
     );
 }
 
+/// The calls of no session belong to every run: an empty id in a list once deleted them all.
+#[tokio::test]
+async fn ids_in_lists_are_trimmed_and_an_empty_one_names_no_session() {
+    let plane = Plane::new();
+    plane
+        .record_in(&[("a", Some("r1")), ("", Some("r1")), ("", Some("r2"))])
+        .await;
+    for id in ["", " ", "\\t\\n"] {
+        let body = format!(r#"{{"session_ids":["a","{id}"],"run_id":"*"}}"#);
+        for path in ["/sessions/batch_delete", "/traces/query"] {
+            plane
+                .post(path, body.clone())
+                .await
+                .refused(400, "bad_request");
+        }
+    }
+    assert_eq!(plane.get("/traces/count").await.ok(), json!({"count": 3}));
+
+    let body = r#"{"session_ids":["\t a\n"]}"#;
+    let traces = plane.post("/traces/query", body).await.ok();
+    assert_eq!(ids(&traces), ["trace-000"]);
+    assert_eq!(
+        plane.post("/sessions/batch_delete", body).await.ok(),
+        json!({"deleted": 1})
+    );
+}
+
 /// `batch_delete` is a request only where it is posted; it is a good id otherwise.
 #[tokio::test]
 async fn a_session_may_be_called_batch_delete() {
