@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use gateway_json::Value;
-use gateway_metadata::{Claims, has_v1_segment};
+use gateway_metadata::{Claims, has_dot_segment, has_v1_segment, is_dot_segment};
 use gateway_state::SamplingParams;
 use gateway_store::{Session, SessionList};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -41,6 +41,9 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// The same for an id of several segments that must be sent as one.
+const IN_SEGMENT: &AsciiSet = &IN_PATH.add(b'/');
+
 /// The answer to a `POST /sessions`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Created {
@@ -58,7 +61,7 @@ pub(crate) struct Created {
 )]
 pub(crate) struct NewSession {
     /// Chosen by the gateway by default. At most 512 bytes, without control characters and without
-    /// a `/v1` segment.
+    /// a `/v1` segment, and neither `.` nor `..`.
     #[schema(max_length = 512, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     session_id: Option<String>,
     /// Replaces the metadata as a whole, and comes back as it was written.
@@ -88,8 +91,17 @@ pub(crate) async fn create(
     };
     let session_id = put.session_id.clone();
     shared.put_session(put).await?;
-    let url = format!("/sessions/{}/v1", utf8_percent_encode(&session_id, IN_PATH));
+    let url = base_path(&session_id);
     Ok(Json(Created { session_id, url }))
+}
+
+/// The path that leads to this session, whatever a client shortens: `a/../b` raw would lead to `b`.
+fn base_path(session_id: &str) -> String {
+    let encoded = match has_dot_segment(session_id) {
+        true => IN_SEGMENT,
+        false => IN_PATH,
+    };
+    format!("/sessions/{}/v1", utf8_percent_encode(session_id, encoded))
 }
 
 /// The id that the request chose, checked as one that names a session on every plane, or a new one.
@@ -99,6 +111,10 @@ fn chosen_id(object: Object<'_>) -> Result<String, Refusal> {
         Some(id) if has_v1_segment(&id) => Err(Refusal::field(
             "session_id",
             "must not hold a /v1 segment: in a path the id would end there",
+        )),
+        Some(id) if is_dot_segment(&id) => Err(Refusal::field(
+            "session_id",
+            "must not be `.` or `..`: in a URL clients take it for a way, encoded or not",
         )),
         Some(id) => Ok(id),
         None => Ok(Uuid::now_v7().to_string()),

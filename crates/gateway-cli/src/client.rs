@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_auth::Secret;
+use gateway_metadata::is_dot_segment;
 use gateway_route::{BaseUrl, Host, UrlError};
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
@@ -42,7 +43,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// A text as it stands in one segment of a path, or as a value of a query. An id of dots alone
 /// would be taken for a way up, so that its dots are encoded too.
 pub(crate) fn encoded(text: &str) -> String {
-    if matches!(text, "." | "..") {
+    if is_dot_segment(text) {
         return text.replace('.', "%2E");
     }
     utf8_percent_encode(text, RESERVED).to_string()

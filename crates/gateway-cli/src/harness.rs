@@ -6,7 +6,7 @@
 
 use gateway_auth::Secret;
 use gateway_json::quote;
-use gateway_metadata::Field;
+use gateway_metadata::{Field, is_dot_segment};
 
 use crate::args::{Env, Harness};
 use crate::client::{encoded, gateway_url};
@@ -38,7 +38,7 @@ pub(crate) fn print(env: &Env, token: Option<&Secret>) -> Result<(), Error> {
 
 fn setup(env: &Env, token: Option<&Secret>) -> Result<Setup, Error> {
     let session = identity(Field::SessionId, &env.session)?;
-    if matches!(session, "." | "..") {
+    if is_dot_segment(session) {
         let message =
             format!("--session {session} cannot stand in a URL: clients take it for a way");
         return Err(Error::Usage(message));

@@ -59,4 +59,7 @@ pub use fallback::{DEFAULT_FALLBACK_HEADERS, SessionHeader, fallback_session};
 pub use headers::{HOP_BY_HOP, HopByHop, is_rllm_header, shadows_known_header};
 pub use identity::{Field, Identity, IdentityError, MAX_VALUE_BYTES, Problem};
 pub use merge::{Sources, merge};
-pub use path::{DataPath, PathError, decode_session_id, endpoint_of, has_v1_segment, split_path};
+pub use path::{
+    DataPath, PathError, decode_session_id, endpoint_of, has_dot_segment, has_v1_segment,
+    is_dot_segment, split_path,
+};

@@ -55,11 +55,8 @@ impl DataPath<'_> {
     ///
     /// [`PathError`], see there.
     pub fn check(&self) -> Result<(), PathError> {
-        let decoded: Cow<'_, [u8]> = percent_decode_str(self.api).into();
-        if decoded
-            .split(|byte| *byte == b'/')
-            .any(|segment| matches!(segment, b"." | b".."))
-        {
+        let decoded = percent_decode_str(self.api).decode_utf8_lossy();
+        if has_dot_segment(&decoded) {
             return Err(PathError::DotSegment);
         }
         if after_version(self.api).is_some() {
@@ -122,6 +119,19 @@ pub fn decode_session_id(raw: &str) -> Result<Option<String>, IdentityError> {
 #[must_use]
 pub fn has_v1_segment(session_id: &str) -> bool {
     split_at_version(session_id).is_some()
+}
+
+/// Whether a path or an id holds a `.` or `..` segment: raw in a URL, clients take it for a way
+/// and shorten the URL before they send it.
+#[must_use]
+pub fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(is_dot_segment)
+}
+
+/// Whether a segment is `.` or `..`, which no client sends as it stands, percent-encoded or not.
+#[must_use]
+pub fn is_dot_segment(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 /// `None` for bytes that are not UTF-8 once they are decoded.

@@ -99,6 +99,8 @@ async fn a_bad_member_is_named() {
     for (path, body, name) in [
         ("/sessions", r#"{"session_id":7}"#, "session_id"),
         ("/sessions", r#"{"session_id":"a/v1/b"}"#, "session_id"),
+        ("/sessions", r#"{"session_id":".."}"#, "session_id"),
+        ("/sessions", r#"{"session_id":" . "}"#, "session_id"),
         ("/sessions", r#"{"metadata":[1]}"#, "metadata"),
         ("/sessions", r#"{"metadata":"x"}"#, "metadata"),
         ("/sessions", r#"{"sampling_params":1}"#, "sampling_params"),

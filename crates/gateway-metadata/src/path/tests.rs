@@ -1,6 +1,9 @@
 //! Which paths are the data plane, and where a session id in one ends.
 
-use super::{DataPath, PathError, decode_session_id, endpoint_of, has_v1_segment, split_path};
+use super::{
+    DataPath, PathError, decode_session_id, endpoint_of, has_dot_segment, has_v1_segment,
+    is_dot_segment, split_path,
+};
 use crate::identity::{Field, IdentityError, Problem};
 
 fn check_split(path: &str, expected: Option<(Option<&str>, &str)>) {
@@ -213,4 +216,17 @@ fn ids_that_would_end_early_in_a_path() {
     for id in ["a", "v1", "v1/a", "a/v10", "a-v1", "a/v1x", "a%2Fv1", ""] {
         assert!(!has_v1_segment(id), "{id}");
     }
+}
+
+#[test]
+fn ids_that_would_lead_elsewhere_in_a_path() {
+    for id in [".", "..", "a/..", "../a", "a/./b", "/..", "./"] {
+        assert!(has_dot_segment(id), "{id}");
+    }
+    for id in [
+        "", "/", "a..b", "...", "a/..b", "a/.b/c.", "%2e%2e", "a%2F..", "a\\..\\b",
+    ] {
+        assert!(!has_dot_segment(id), "{id}");
+    }
+    assert!(is_dot_segment("..") && !is_dot_segment("a/.."));
 }
