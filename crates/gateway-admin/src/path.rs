@@ -44,7 +44,7 @@ pub(crate) fn canonical<'a>(method: &Method, path: &'a str) -> Result<Cow<'a, st
             .into_owned()
     };
     if id.is_empty() {
-        return Err(Refusal::no_path());
+        return Err(Refusal::no_path(method));
     }
     let id = utf8_percent_encode(&id, NON_ALPHANUMERIC);
     Ok(Cow::Owned(format!("{prefix}{id}{tail}")))

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use gateway_metadata::IdentityError;
 use gateway_state::{AddError, ApiError};
 use gateway_store::{ChangeError, FlushError, ReadError, Unavailable};
+use http::Method;
 
 use crate::body::MAX_BODY_BYTES;
 
@@ -41,8 +42,20 @@ impl Refusal {
         Self(ApiError::not_found(format!("there is no {kind} `{id}`")))
     }
 
-    /// 404: the path is nobody's.
-    pub(crate) fn no_path() -> Self {
+    /// 404: the path is nobody's; 501 for a method that means nothing on any path.
+    pub(crate) fn no_path(method: &Method) -> Self {
+        const KNOWN: [Method; 7] = [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ];
+        if !KNOWN.contains(method) {
+            return Self::unknown_method();
+        }
         Self(ApiError::not_found(
             "no such path; model calls go to /v1/… or /sessions/{session_id}/v1/…",
         ))

@@ -18,19 +18,7 @@ pub(crate) fn router(shared: Shared) -> Router {
 
 /// The path is nobody's.
 async fn nobodys(method: Method) -> Refusal {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    match KNOWN.contains(&method) {
-        true => Refusal::no_path(),
-        false => Refusal::unknown_method(),
-    }
+    Refusal::no_path(&method)
 }
 
 /// The requests; their paths stand beside the handlers. A `GET` handler answers `HEAD` as well; ids

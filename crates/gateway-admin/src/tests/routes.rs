@@ -63,6 +63,10 @@ async fn a_method_that_means_nothing_on_a_path_of_nobody_is_not_implemented() {
     for (method, path) in [
         ("PROPFIND", "/nowhere"),
         ("TRACE", "/nowhere"),
+        ("FOO", "/sessions/"),
+        ("PROPFIND", "/sessions//traces"),
+        ("get", "/runs/"),
+        ("TRACE", "/traces/"),
         ("CONNECT", "host:443"),
         ("CONNECT", "/health"),
     ] {
