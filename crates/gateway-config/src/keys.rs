@@ -80,7 +80,7 @@ pub(crate) const GROUPS: [(&str, &[Key]); 6] = [
         key("add_usage", "Ask workers for the usage of a stream."),
         key("strip_vllm_fields", "Take out of workers' replies what only vLLM sends and the client did not ask for."),
         key("sampling_params_priority", "Who wins where client and session both set a sampling parameter: `client`, `session`."),
-        key("run_id", "The run of calls that name none; registered at the start."),
+        key("run_id", "The run of calls that name none; registered at the start. Not `*`."),
         key("run_metadata", "What is noted of that run."),
         key("session_fallback_headers", "The clients' own session headers, in the order in which they are tried; `[]` switches them off."),
         key("max_record_bytes", "How much of a reply is recorded."),

@@ -151,7 +151,7 @@ fn capture(t: &mut Table<'_>, config: &mut Config) -> Result<(), ConfigError> {
             ])
         },
     )?;
-    t.set_optional("run_id", &mut config.run_id, identity)?;
+    t.set_optional("run_id", &mut config.run_id, run_id)?;
     t.set(
         "run_metadata",
         &mut config.run_metadata,
@@ -466,6 +466,14 @@ fn token(field: &Field<'_>) -> Result<Secret, ConfigError> {
     let secret = field.secret()?;
     Tokens::new([&secret]).map_err(|error| field.error(error.to_string()))?;
     Ok(secret)
+}
+
+/// A run that requests can mean alone.
+fn run_id(field: &Field<'_>) -> Result<String, ConfigError> {
+    match identity(field)? {
+        all if all == "*" => Err(field.error("must not be `*`, which means all runs")),
+        run_id => Ok(run_id),
+    }
 }
 
 /// A value that serves as an identity: what a call could carry itself.
