@@ -42,7 +42,7 @@ enum Message {
 ///
 /// If no thread can be started.
 pub fn start(level: LogLevel, format: LogFormat) -> io::Result<LogGuard> {
-    let (lines, guard) = Lines::start(io::stderr())?;
+    let (lines, guard) = Lines::start(io::stderr(), format)?;
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warning => LevelFilter::WARN,
@@ -81,26 +81,31 @@ struct Lines {
 }
 
 impl Lines {
-    fn start(out: impl Write + Send + 'static) -> io::Result<(Lines, LogGuard)> {
+    fn start(out: impl Write + Send + 'static, format: LogFormat) -> io::Result<(Lines, LogGuard)> {
         let (sender, receiver) = sync_channel(WAITING_LINES);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
         std::thread::Builder::new()
             .name("rllm-log".to_owned())
-            .spawn(move || write_lines(&receiver, out, &counted))?;
+            .spawn(move || write_lines(&receiver, out, format, &counted))?;
         let guard = LogGuard(sender.clone());
         Ok((Lines { sender, dropped }, guard))
     }
 }
 
 /// Writes what waits in one go: a call must not cost a write of its own.
-fn write_lines(receiver: &Receiver<Message>, mut out: impl Write, dropped: &AtomicU64) {
+fn write_lines(
+    receiver: &Receiver<Message>,
+    mut out: impl Write,
+    format: LogFormat,
+    dropped: &AtomicU64,
+) {
     let mut text = Vec::new();
     while let Ok(first) = receiver.recv() {
         let mut flushed = None;
         for message in std::iter::once(first).chain(receiver.try_iter()) {
             match message {
-                Message::Line(line) => push_escaped(&mut text, &line),
+                Message::Line(line) => push_escaped(&mut text, &line, format),
                 Message::Flush(done) => flushed = Some(done),
             }
             if flushed.is_some() || text.len() >= AT_ONCE {
@@ -109,7 +114,7 @@ fn write_lines(receiver: &Receiver<Message>, mut out: impl Write, dropped: &Atom
         }
         let missing = dropped.swap(0, Ordering::Relaxed);
         if missing > 0 {
-            text.extend(format!("{missing} log lines were dropped\n").into_bytes());
+            text.extend(told_missing(missing, format).into_bytes());
         }
         // An error of stderr has no place to be told.
         let _ = out.write_all(&text).and_then(|()| out.flush());
@@ -160,9 +165,19 @@ impl Drop for LogGuard {
     }
 }
 
-/// Keeps one event one line, whatever a client sent: control characters are shown escaped, and
-/// bytes that are no text as they are in the source of a program.
-fn push_escaped(out: &mut Vec<u8>, line: &[u8]) {
+fn told_missing(lines: u64, format: LogFormat) -> String {
+    match format {
+        LogFormat::Text => format!("{lines} log lines were dropped\n"),
+        LogFormat::Json => {
+            format!("{{\"level\":\"WARN\",\"message\":\"{lines} log lines were dropped\"}}\n")
+        }
+    }
+}
+
+/// Keeps one event one line, whatever a client sent: control characters are shown escaped, as they
+/// are in the source of a program, or in JSON; there, all but DEL and what follows it have been
+/// escaped before.
+fn push_escaped(out: &mut Vec<u8>, line: &[u8], format: LogFormat) {
     let (body, end) = match line.split_last() {
         Some((b'\n', body)) => (body, &b"\n"[..]),
         _ => (line, &b""[..]),
@@ -173,7 +188,11 @@ fn push_escaped(out: &mut Vec<u8>, line: &[u8]) {
     }
     for character in String::from_utf8_lossy(body).chars() {
         if character.is_control() && character != '\t' {
-            out.extend(character.escape_unicode().to_string().into_bytes());
+            let escaped = match format {
+                LogFormat::Text => character.escape_unicode().to_string(),
+                LogFormat::Json => format!("\\u{:04x}", u32::from(character)),
+            };
+            out.extend(escaped.into_bytes());
         } else {
             out.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
         }
@@ -188,9 +207,9 @@ mod tests {
 
     use super::*;
 
-    fn escaped(line: &[u8]) -> Vec<u8> {
+    fn escaped(line: &[u8], format: LogFormat) -> Vec<u8> {
         let mut out = Vec::new();
-        push_escaped(&mut out, line);
+        push_escaped(&mut out, line, format);
         out
     }
 
@@ -204,9 +223,26 @@ mod tests {
             ("a\u{7f}\n", "a\\u{7f}\n"),
             ("no end", "no end"),
         ] {
-            assert_eq!(escaped(line.as_bytes()), expected.as_bytes(), "{line:?}");
+            let escaped = escaped(line.as_bytes(), LogFormat::Text);
+            assert_eq!(escaped, expected.as_bytes(), "{line:?}");
         }
-        assert_eq!(escaped(b"\xff\n"), "\u{fffd}\n".as_bytes());
+        assert_eq!(escaped(b"\xff\n", LogFormat::Text), "\u{fffd}\n".as_bytes());
+    }
+
+    #[test]
+    fn a_json_line_stays_json_and_says_the_same() {
+        let model = "a\u{7f}b\u{80}\u{85}\u{9f}\u{a0}é\n\t\u{1b}\"\\";
+        let line = format!("{}\n", serde_json::json!({"model": model}));
+        let line = String::from_utf8(escaped(line.as_bytes(), LogFormat::Json)).unwrap();
+        assert!(line.contains(r"a\u007fb\u0080\u0085\u009f"), "{line}");
+        let text = line.strip_suffix('\n').unwrap();
+        assert!(!text.contains(char::is_control), "{line}");
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(value["model"], model);
+
+        let told = told_missing(7, LogFormat::Json);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["message"], "7 log lines were dropped");
     }
 
     /// Tells when it is written to, and writes only once it is let.
@@ -239,7 +275,7 @@ mod tests {
             go: wait,
             written: Arc::clone(&written),
         };
-        let (mut lines, guard) = Lines::start(out).unwrap();
+        let (mut lines, guard) = Lines::start(out, LogFormat::Text).unwrap();
         lines.write_all(b"first\n").unwrap();
         is_writing.recv().unwrap();
         // The writer takes no more, so that the rest fill the channel.
