@@ -2,7 +2,7 @@
 //! each with one line on stderr; `import` and `check` have theirs from what they find.
 
 use std::error::Error;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -110,7 +110,7 @@ fn serve(config: &Config, settings: Settings) -> ExitCode {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let for_people = std::io::stderr().is_terminal() && log_format == LogFormat::Text;
+        let for_people = io::stderr().is_terminal() && log_format == LogFormat::Text;
         announce(
             format!("listening on http://{}\n", app.address()),
             for_people.then(|| banner(config, app.address())),
@@ -128,25 +128,33 @@ fn serve(config: &Config, settings: Settings) -> ExitCode {
 /// a thread of its own: an output that nobody reads must not stop it.
 fn announce(line: String, banner: Option<String>) {
     std::thread::spawn(move || {
-        let shown = show(&line);
+        // Nobody may want to know.
+        let _ = print(&line);
         if let Some(banner) = banner {
             // A terminal that is gone has no reader.
-            let _ = std::io::stderr().write_all(banner.as_bytes());
+            let _ = io::stderr().write_all(banner.as_bytes());
         }
-        shown
     });
 }
 
 fn show(text: &str) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_closed) => ExitCode::FAILURE,
+    match print(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(1, &gateway_cli::Error::Output(error))
+        }
+        // A reader that has left has what it wanted.
+        _ => ExitCode::SUCCESS,
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 fn fail(code: u8, error: &(dyn Error + 'static)) -> ExitCode {
     // Without a stderr there is nobody to tell; the exit code still does.
-    let _ = writeln!(std::io::stderr(), "rllm-model-gateway: {}", chain(error));
+    let _ = writeln!(io::stderr(), "rllm-model-gateway: {}", chain(error));
     ExitCode::from(code)
 }

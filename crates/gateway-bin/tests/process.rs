@@ -165,6 +165,35 @@ fn questions_are_answered_on_stdout() {
     }
 }
 
+/// `rllm-model-gateway --help | head -1` is no failure; a full disk is one, and says so.
+#[test]
+fn an_answer_that_nobody_reads_is_well_and_one_that_cannot_be_written_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["--help"][..],
+        &["completions", "bash"],
+        &["--check-config"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(&folder, arguments).stdout(writer).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*errors),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = command(&folder, arguments).stdout(full.unwrap()).output();
+        let output = output.unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+        assert!(errors.contains("cannot write the output: "), "{errors}");
+    }
+}
+
 #[test]
 fn a_taken_port_is_exit_1_and_makes_no_files() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
