@@ -181,7 +181,7 @@ async fn workers_follow_the_file_and_those_of_the_api_stay() {
             assert_eq!((&now, reason), (home, json!("sticky")));
         }
     }
-    assert_eq!(reload(&gateway, "").await, ok(&["workers"]));
+    assert_eq!(reload(&gateway, "workers: []").await, ok(&["workers"]));
     let left = gateway.get("/admin/workers").await;
     assert_eq!(left.as_array().map(Vec::len), Some(1), "{left}");
 }
@@ -233,6 +233,41 @@ async fn a_bad_file_changes_nothing_and_says_where() {
         gone.text()
     );
     gateway.chat("s", say("hi")).await.expect(200);
+}
+
+/// What saves a file in place leaves it empty for a moment: that must not open the gateway. To take
+/// the last token out is allowed, and told.
+#[tokio::test]
+async fn an_empty_file_is_refused_and_the_end_of_the_tokens_is_told() {
+    let upstream = Upstream::vllm();
+    let tokens = "inbound_auth_token: agent\nadmin_auth_token: boss\n";
+    let gateway = Setup::new().worker(&upstream).yaml(tokens).start();
+    let admin = ["authorization: Bearer boss"];
+    let line = "POST /admin/reload";
+    for yaml in ["", "\n", "# soon\n", "---\n", "{}"] {
+        write(&gateway, yaml);
+        let refused = gateway.call(line, &admin, "").await.expect(400);
+        let says = "gateway.yaml: the configuration file is empty";
+        assert!(refused.text().contains(says), "{}", refused.text());
+        gateway.chat("s", say("hi")).await.expect(401);
+    }
+    let told = |key: &str| {
+        let what = format!("the last {key} was removed");
+        let log = gateway.log();
+        let mut lines = log.lines();
+        lines.any(|line| line.contains("WARN") && line.contains(&what))
+    };
+    write(&gateway, "inbound_auth_token: agent\nmodel: m");
+    gateway.call(line, &admin, "").await.expect(200);
+    write(&gateway, "model: m");
+    let agent = ["authorization: Bearer agent"];
+    gateway.call(line, &agent, "").await.expect(200);
+    gateway.chat("s", say("hi")).await.expect(200);
+    eventually("lines that tell of it", async || {
+        let keys = ["admin_auth_token", "inbound_auth_token"];
+        keys.into_iter().all(told).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -96,7 +96,9 @@ fn serve(config: &Config, settings: Settings) -> ExitCode {
     let code = runtime.block_on(async {
         let stop = Stop::default();
         let reload = match settings.file {
-            Some(_) => Reload::by(move || load(&settings)),
+            Some(file) => Reload::by(move || {
+                gateway_config::reload(&file, &|name| std::env::var(name), &settings.overrides)
+            }),
             None => Reload::default(),
         };
         if let Err(error) = stop::on_signals(&stop, &reload) {

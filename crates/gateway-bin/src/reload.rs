@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gateway_admin::Reloaded;
+use gateway_auth::Secret;
 use gateway_config::{Config, ConfigError};
 use gateway_state::{AddError, State};
 use tokio::sync::{Mutex, Notify};
@@ -52,6 +53,14 @@ impl Reload {
 const NOTHING_TO_READ: &str =
     "there is no configuration file to read anew; start the gateway with --config FILE";
 
+type TokensOf = fn(&Config) -> &[Secret];
+
+/// The keys whose tokens close the gateway.
+const TOKENS: [(&str, TokensOf); 2] = [
+    ("inbound_auth_token", |config| &config.inbound_auth_token),
+    ("admin_auth_token", |config| &config.admin_auth_token),
+];
+
 /// The configuration in force.
 pub(crate) struct InForce {
     config: Mutex<Config>,
@@ -92,6 +101,11 @@ impl InForce {
         match &read {
             Err(problem) => tracing::error!(problem, "the configuration stays as it was"),
             Ok((config, reloaded)) => {
+                for (key, tokens) in TOKENS {
+                    if !tokens(&in_force).is_empty() && tokens(config).is_empty() {
+                        tracing::warn!("the last {key} was removed: nobody is asked for it now");
+                    }
+                }
                 in_force.clone_from(config);
                 let Reloaded {
                     changed,

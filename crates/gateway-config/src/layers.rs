@@ -94,15 +94,26 @@ pub fn load(
     let Some(path) = file else {
         return layered(Vec::new(), variable, overrides);
     };
-    let name: Arc<str> = path.display().to_string().into();
-    let at = || Origin::File {
-        file: Arc::clone(&name),
-        line: 0,
-    };
-    let bytes = std::fs::read(path)
-        .map_err(|error| ConfigError::new(at(), "", format!("cannot read this file: {error}")))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ConfigError::new(at(), "", "the file is not valid UTF-8"))?;
+    let (name, text) = read_file(path)?;
+    load_text(&name, &text, variable, overrides)
+}
+
+/// The same for a gateway that runs already. A file without any key is refused then: what saves a
+/// file in place leaves it empty for a moment, and without its tokens the gateway is open.
+///
+/// # Errors
+///
+/// See [`load`].
+pub fn reload(
+    path: &Path,
+    variable: &dyn Fn(&str) -> Result<String, VarError>,
+    overrides: &Overrides,
+) -> Result<Config, ConfigError> {
+    let (name, text) = read_file(path)?;
+    if parse_file(&text, &name)?.is_empty() {
+        let message = "the configuration file is empty";
+        return Err(ConfigError::new(whole(&name), "", message));
+    }
     load_text(&name, &text, variable, overrides)
 }
 
@@ -122,6 +133,25 @@ pub fn load_text(
     // Also what a later layer overrides must be understood.
     read(&entries, variable)?;
     layered(entries, variable, overrides)
+}
+
+/// What errors call the file, and its text.
+fn read_file(path: &Path) -> Result<(Arc<str>, String), ConfigError> {
+    let name: Arc<str> = path.display().to_string().into();
+    let failed = |message: String| ConfigError::new(whole(&name), "", message);
+    let bytes =
+        std::fs::read(path).map_err(|error| failed(format!("cannot read this file: {error}")))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| failed("the file is not valid UTF-8".to_owned()))?;
+    Ok((name, text))
+}
+
+/// A file as a whole.
+fn whole(name: &Arc<str>) -> Origin {
+    Origin::File {
+        file: Arc::clone(name),
+        line: 0,
+    }
 }
 
 /// Whether newer versions of the Python gateway know this flag (`--renderer-family`), which this

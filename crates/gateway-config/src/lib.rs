@@ -57,7 +57,7 @@ pub use config::{
 };
 pub use error::{ConfigError, Origin};
 pub use keys::page;
-pub use layers::{Overrides, is_python_only, load, load_text};
+pub use layers::{Overrides, is_python_only, load, load_text, reload};
 
 #[cfg(test)]
 mod tests;
