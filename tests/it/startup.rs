@@ -141,6 +141,31 @@ async fn a_second_gateway_on_the_same_file_is_refused_and_the_first_goes_on() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn a_second_gateway_on_the_same_file_is_refused_by_whatever_name() {
+    use std::os::unix::fs::symlink;
+
+    let upstream = Upstream::vllm();
+    let gateway = Gateway::over(&upstream);
+    gateway.chat("s", say("one")).await.expect(200);
+    let database = gateway.setup().database();
+    let linked = Setup::new();
+    symlink(&database, linked.database()).expect("a link");
+    let hard = Setup::new();
+    fs::hard_link(&database, hard.database()).expect("a link");
+    for setup in [&linked, &hard] {
+        let failure = setup.fail();
+        failure.says(1, &["gateway.db", "in use by another gateway"]);
+    }
+    assert_eq!(gateway.traces("s").await.len(), 1);
+    let _folder = gateway.kill();
+    // The journal is the target's.
+    assert_eq!(linked.start().traces("s").await.len(), 1);
+    let journal = linked.database().with_extension("db-journal.d");
+    assert!(!journal.exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn what_is_on_disk_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
 

@@ -1,6 +1,7 @@
 //! A running gateway as one value: opened, served, ended.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -89,6 +90,7 @@ impl StartError {
 pub struct App {
     server: Server<Planes>,
     address: SocketAddr,
+    database: Option<PathBuf>,
     state: Arc<State>,
     proxy: Arc<Proxy>,
     ledger: Ledger,
@@ -152,6 +154,7 @@ impl App {
         Ok(App {
             server: Server::new(listener, planes, clocks, config.max_connections),
             address,
+            database: opened.database,
             state,
             proxy,
             ledger,
@@ -167,6 +170,13 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The database file, links followed, beside which its journal lies; none of a gateway that
+    /// keeps nothing.
+    #[must_use]
+    pub fn database(&self) -> Option<&Path> {
+        self.database.as_deref()
     }
 
     /// Serves until its [`Stop`] is requested, then lets calls in flight end within
@@ -245,9 +255,11 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn TraceStore>,
     durability: Durability,
     folder: Option<TempDir>,
+    database: Option<PathBuf>,
 }
 
 pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
+    let mut database = None;
     let (store, journal, durability, folder): (Arc<dyn TraceStore>, _, _, _) = match config.store {
         StoreKind::Memory => {
             // Nothing outlives the process, so that nothing is worth waiting for.
@@ -265,8 +277,11 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
                 path: path.display().to_string(),
                 source,
             })?;
+            let file = store.path().to_owned();
+            let journal = gateway_config::journal_dir(&file);
             let durability = live::durability(config);
-            (Arc::new(store), config.journal_dir(), durability, None)
+            database = Some(file);
+            (Arc::new(store), journal, durability, None)
         }
     };
     let options = live::ledger_options(config, journal.clone(), durability);
@@ -280,6 +295,7 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
         store,
         durability,
         folder,
+        database,
     })
 }
 

@@ -1,22 +1,24 @@
 //! What a person who starts a gateway at a terminal wants to know.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
-use gateway_config::{Config, StoreKind};
+use gateway_config::{Config, journal_dir};
 
 /// Where a gateway listens that is told nothing else, which is where clients look for it.
 const DEFAULT_PORT: u16 = 9090;
 
 /// Three lines: where it listens, where it writes, and what to set next. No secret is in them.
+/// Without a `database` it keeps nothing.
 #[must_use]
-pub fn banner(config: &Config, address: SocketAddr) -> String {
+pub fn banner(config: &Config, address: SocketAddr, database: Option<&Path>) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let place = match config.store {
-        StoreKind::Memory => "memory: every trace is gone when it ends".to_owned(),
-        _ => format!(
+    let place = match database {
+        None => "memory: every trace is gone when it ends".to_owned(),
+        Some(file) => format!(
             "{}, journal in {}",
-            config.db_path.display(),
-            config.journal_dir().display()
+            file.display(),
+            journal_dir(file).display()
         ),
     };
     format!(
@@ -59,14 +61,18 @@ mod tests {
 
     use super::*;
 
-    fn shown(worker: bool, variables: &[(&str, &str)], store: &str, address: &str) -> String {
+    fn shown(
+        worker: bool,
+        variables: &[(&str, &str)],
+        database: Option<&str>,
+        address: &str,
+    ) -> String {
         let overrides = Overrides {
             workers: worker
                 .then(|| "http://gpu:8000".to_owned())
                 .into_iter()
                 .collect(),
-            db_path: Some("/data/g.db".to_owned()),
-            store: Some(store.to_owned()),
+            db_path: Some("/anywhere".to_owned()),
             ..Overrides::default()
         };
         let read = |name: &str| {
@@ -76,7 +82,7 @@ mod tests {
                 .ok_or(std::env::VarError::NotPresent)
         };
         let config = gateway_config::load(None, &read, &overrides).unwrap();
-        banner(&config, address.parse().unwrap())
+        banner(&config, address.parse().unwrap(), database.map(Path::new))
     }
 
     #[test]
@@ -86,7 +92,7 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(
-            shown(true, &[], "sqlite", "127.0.0.1:9090"),
+            shown(true, &[], Some("/data/g.db"), "127.0.0.1:9090"),
             format!(
                 "{first} http://127.0.0.1:9090\n\
                  writes to /data/g.db, journal in /data/g.db-journal.d\n\
@@ -96,7 +102,7 @@ mod tests {
         );
         let token = [("RLLM_GATEWAY_INBOUND_TOKEN", "canary")];
         assert_eq!(
-            shown(true, &token, "memory", "0.0.0.0:8080"),
+            shown(true, &token, None, "0.0.0.0:8080"),
             format!(
                 "{first} http://0.0.0.0:8080\n\
                  writes to memory: every trace is gone when it ends\n\
@@ -105,13 +111,13 @@ mod tests {
                  --url http://127.0.0.1:8080 --token TOKEN)\"\n"
             )
         );
-        let shown_v6 = shown(true, &[], "memory", "[::]:9090");
+        let shown_v6 = shown(true, &[], None, "[::]:9090");
         assert!(shown_v6.contains("--url http://[::1]:9090)"), "{shown_v6}");
     }
 
     #[test]
     fn without_an_upstream_that_is_what_comes_next() {
-        let shown = shown(false, &[], "memory", "127.0.0.1:9090");
+        let shown = shown(false, &[], None, "127.0.0.1:9090");
         assert!(
             shown.ends_with("next: name an inference server (--worker URL), or routes in a file (--config FILE)\n"),
             "{shown}"

@@ -115,7 +115,7 @@ fn serve(config: &Config, settings: Settings) -> ExitCode {
         let for_people = io::stderr().is_terminal() && log_format == LogFormat::Text;
         announce(
             format!("listening on http://{}\n", app.address()),
-            for_people.then(|| banner(config, app.address())),
+            for_people.then(|| banner(config, app.address(), app.database())),
         );
         match app.run().await {
             Ok(()) => ExitCode::SUCCESS,

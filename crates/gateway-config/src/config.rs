@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway_auth::Secret;
@@ -174,15 +174,15 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The folder of the journal: beside the database file, named after it.
-    #[must_use]
-    pub fn journal_dir(&self) -> PathBuf {
-        let mut name = self.db_path.clone().into_os_string();
-        name.push("-journal.d");
-        PathBuf::from(name)
-    }
+/// The folder of a database's journal: beside the file, named after it.
+#[must_use]
+pub fn journal_dir(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-journal.d");
+    PathBuf::from(name)
+}
 
+impl Config {
     /// Whether only this machine can reach the gateway.
     #[must_use]
     pub fn listens_on_loopback(&self) -> bool {

@@ -54,6 +54,7 @@ mod tree;
 
 pub use config::{
     Config, Durability, LogLevel, Retry, RouteConfig, SamplingPriority, StoreKind, WorkerConfig,
+    journal_dir,
 };
 pub use error::{ConfigError, Origin};
 pub use keys::page;

@@ -40,7 +40,7 @@ fn an_empty_file_is_the_defaults() {
         expected
     );
     assert_eq!(
-        expected.journal_dir(),
+        journal_dir(&expected.db_path),
         Path::new("/home/agent/.rllm/gateway.db-journal.d")
     );
 }

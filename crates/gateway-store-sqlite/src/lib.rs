@@ -15,6 +15,7 @@
 //!   that also gives the order of commits. What is only read with the trace stands in `contents`,
 //!   and the bodies in `bodies`, by number, so that calls can share them.
 //! - A file of an earlier version is migrated in one transaction, and a copy of it is kept.
+//! - One gateway uses it at a time: links are followed, and the file itself is locked.
 //! - Mode 0600, as the files that SQLite puts beside it.
 //!
 //! # Other files
@@ -40,6 +41,7 @@ mod audit;
 mod check;
 mod error;
 mod file;
+mod lock;
 mod migrate;
 mod python;
 mod query;

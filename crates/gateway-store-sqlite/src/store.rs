@@ -1,8 +1,8 @@
 //! The store itself: opening it, and the trait.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::audit::{Sound, audit};
 use crate::check::check;
 use crate::error::failed;
 use crate::file::open_error;
+use crate::lock::{lock, resolve};
 use crate::migrate::migrate;
 use crate::readers::Readers;
 use crate::{query, rows, schema, write};
@@ -26,33 +27,39 @@ const WRITE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Traces, sessions and runs in one SQLite file; see the [crate's page](crate).
 pub struct SqliteStore {
+    path: PathBuf,
     readers: Readers,
-    /// Dropped last, because only a connection that writes can bring the WAL into the file.
+    /// Dropped after them, because only a connection that writes can bring the WAL into the file.
     writer: Mutex<Connection>,
+    /// Dropped last: see [`lock`].
+    _lock: File,
 }
 
 impl SqliteStore {
     /// Opens the file at `path`. If there is none, or an empty one, it is made, with its folder.
     ///
-    /// That only one gateway uses the file at a time is for its journal to see to.
+    /// Links are followed, and the file is locked: no other gateway can use it meanwhile, by
+    /// whatever name it calls it.
     ///
     /// # Errors
     /// [`StoreError::Foreign`], [`PythonReference`](StoreError::PythonReference),
     /// [`Newer`](StoreError::Newer), [`Damaged`](StoreError::Damaged): the file is not ours to
     /// use, and has not been touched. [`StoreError::Open`]: it cannot be read, or made.
-    /// [`StoreError::Locked`]: another process keeps us out. A file of an earlier version is brought
-    /// to the present one; a copy of it as it was is kept beside it, as `<path>.version-<n>`.
+    /// [`StoreError::InUse`]: it is another gateway's at present. [`StoreError::Locked`]: another
+    /// process keeps us out.
+    ///
+    /// A file of an earlier version is brought to the present one; a copy of it as it was is kept
+    /// beside it, as `<path>.version-<n>`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        match fs::metadata(path) {
+        let path = resolve(path.as_ref())?;
+        match fs::metadata(&path) {
             // `/dev/null`, in the place of which no file must be put.
-            Ok(found) if !found.is_file() => return Err(open_error(path, "it is no file")),
-            Ok(found) if found.len() > 0 => {}
-            Ok(_) => make(path, |new| fs::rename(new, path))?,
+            Ok(found) if !found.is_file() => return Err(open_error(&path, "it is no file")),
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // Another process may be just as far; the first one's file stays.
-                make(path, |new| {
-                    let linked = fs::hard_link(new, path);
+                make(&path, |new| {
+                    let linked = fs::hard_link(new, &path);
                     fs::remove_file(new)?;
                     match linked {
                         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -60,18 +67,32 @@ impl SqliteStore {
                     }
                 })?;
             }
-            Err(error) => return Err(open_error(path, error)),
+            Err(error) => return Err(open_error(&path, error)),
         }
-        let older = check(path)?;
-        let mut writer = open_writer(path).map_err(failed("opening it to write"))?;
-        if let Some(version) = older {
-            migrate(path, &mut writer, version)?;
-            check(path)?;
+        let mut held = lock(&path)?;
+        let found = held.metadata();
+        if found.map_err(|error| open_error(&path, error))?.len() == 0 {
+            make(&path, |new| fs::rename(new, &path))?;
+            held = lock(&path)?;
+        }
+        if let Some(version) = check(&path)? {
+            let mut connection = open_writer(&path)?;
+            migrate(&path, &mut connection, version)?;
+            drop(connection);
+            check(&path)?;
         }
         Ok(Self {
-            writer: Mutex::new(writer),
-            readers: Readers::new(path),
+            readers: Readers::new(&path),
+            writer: Mutex::new(open_writer(&path)?),
+            _lock: held,
+            path,
         })
+    }
+
+    /// The file, links followed.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Checks the file at `path` in full, which takes time in a large one. It may be in use, and is
@@ -84,7 +105,11 @@ impl SqliteStore {
     }
 }
 
-fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
+fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    connect_to_write(path).map_err(failed("opening it to write"))
+}
+
+fn connect_to_write(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(WRITE_PATIENCE)?;
@@ -100,15 +125,7 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
 /// Makes a file beside `path`, whole and on disk, and puts it there by `publish`: whoever comes
 /// later finds either nothing or all of it.
 fn make(path: &Path, publish: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), StoreError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| open_error(folder, error))?;
+    let folder = path.parent().expect("a file lies in a folder");
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".new-{}", std::process::id()));
     let new = Path::new(&new);
@@ -118,7 +135,7 @@ fn make(path: &Path, publish: impl FnOnce(&Path) -> std::io::Result<()>) -> Resu
             .open(new)
             .and_then(|file| file.sync_all());
         let published = synced.and_then(|()| publish(new));
-        let folder_synced = published.and_then(|()| fs::File::open(folder)?.sync_all());
+        let folder_synced = published.and_then(|()| File::open(folder)?.sync_all());
         folder_synced.map_err(|error| open_error(path, error))
     });
     if made.is_err() {

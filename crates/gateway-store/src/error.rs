@@ -48,6 +48,12 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another gateway has the file.
+    #[error("{path} is in use by another gateway")]
+    InUse {
+        /// The file, links followed.
+        path: PathBuf,
+    },
     /// Someone else holds the database. Trying again helps, once they let go.
     #[error("the database is locked by another process")]
     Locked,

@@ -1,7 +1,7 @@
 //! What is opened, what is refused, and that what is refused is left alone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use gateway_store::contract::{Sample, Writer};
@@ -124,13 +124,14 @@ fn an_empty_file_is_made_ours() {
 #[test]
 fn what_is_no_file_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let (socket, directory) = (
-        folder.path().join("socket"),
-        folder.path().join("directory"),
-    );
+    let [socket, fifo, directory, link] =
+        ["socket", "fifo", "directory", "link"].map(|name| folder.path().join(name));
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
     fs::create_dir(&directory).unwrap();
-    for path in [&socket, &directory] {
+    symlink("fifo", &link).unwrap();
+    for path in [&socket, &fifo, &directory, &link] {
         let kind = || fs::symlink_metadata(path).unwrap().file_type();
         let before = kind();
         let Err(error) = SqliteStore::open(path) else {
@@ -138,8 +139,36 @@ fn what_is_no_file_is_refused_and_left_as_it_is() {
         };
         assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
         assert_eq!(kind(), before);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
     }
+}
+
+#[test]
+fn a_link_is_followed_and_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = |name: &str| folder.path().join(name);
+    fs::create_dir(below("folder")).unwrap();
+    symlink("folder", below("link")).unwrap();
+    symlink("link/target.db", below("link.db")).unwrap();
+
+    // To nothing.
+    let error = SqliteStore::open(below("link.db")).err().unwrap();
+    assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
+    assert_eq!(fs::read_dir(below("folder")).unwrap().count(), 0);
+
+    // To an empty file.
+    let target = below("folder/target.db");
+    fs::write(&target, b"").unwrap();
+    let store = open(&below("link.db"));
+    Writer::new(&store).trace(Sample::new("t", "s"));
+    assert_eq!(store.path(), target.canonicalize().unwrap());
+    drop(store);
+    assert!(below("link.db").is_symlink());
+    for path in [target, below("link.db"), below("link/target.db")] {
+        assert!(open(&path).trace("t").unwrap().is_some());
+    }
+    assert!(!below("new.db").exists());
+    assert_eq!(open(&below("link/new.db")).path(), below("folder/new.db"));
 }
 
 #[test]

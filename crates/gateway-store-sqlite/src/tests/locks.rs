@@ -1,5 +1,8 @@
 //! Other processes at the file.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 use std::sync::Arc;
 
 use gateway_store::contract::{Sample, Writer};
@@ -7,6 +10,53 @@ use gateway_store::{Ledger, LedgerOptions, Scope, SessionTraces, StoreError, Tra
 use rusqlite::Connection;
 
 use super::open;
+use crate::SqliteStore;
+
+#[test]
+fn one_gateway_at_a_time_by_whatever_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = open(&path);
+    let mut writer = Writer::new(&store);
+    writer.trace(Sample::new("before", "s"));
+    let [link, hard_link, linked_folder] =
+        ["link.db", "hard.db", "folder"].map(|name| folder.path().join(name));
+    symlink(&path, &link).unwrap();
+    fs::hard_link(&path, &hard_link).unwrap();
+    symlink(".", &linked_folder).unwrap();
+    let names = [&path, &link, &hard_link, &linked_folder.join("gateway.db")];
+    let before = record_locks(&path);
+    assert!(
+        before > 0,
+        "SQLite holds one for as long as it has the file"
+    );
+    for name in names {
+        let error = SqliteStore::open(name).err().expect("it is in use");
+        assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
+    }
+    assert_eq!(record_locks(&path), before, "SQLite lost a lock");
+    // Other programs may read and write beside the gateway as ever.
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").unwrap();
+    writer.trace(Sample::new("after", "s"));
+    drop((store, other));
+    for name in names {
+        assert_eq!(open(name).count(&Default::default()).unwrap(), 2);
+    }
+}
+
+/// How many record locks, SQLite's kind, this process has on a file.
+fn record_locks(path: &Path) -> usize {
+    let (own, inode) = (
+        format!(" {} ", std::process::id()),
+        format!(":{} ", fs::metadata(path).unwrap().ino()),
+    );
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let of_file = locks
+        .lines()
+        .filter(|line| line.contains(" POSIX ") && line.contains(&own) && line.contains(&inode));
+    of_file.count()
+}
 
 #[test]
 fn a_locked_database_refuses_a_batch_and_takes_it_later() {
