@@ -131,6 +131,42 @@ async fn idle_connections_do_not_delay_the_end() {
     assert!(asked.elapsed() < Duration::from_secs(1));
 }
 
+#[tokio::test]
+async fn requests_whose_body_does_not_come_do_not_delay_the_end() {
+    let upstream = Upstream::vllm();
+    let mut gateway = Gateway::over(&upstream);
+    let mut unfinished = Vec::new();
+    for path in ["/v1/chat/completions", "/sessions", "/admin/workers"] {
+        for framing in ["content-length: 9", "transfer-encoding: chunked"] {
+            let mut client = Client::connect(gateway.address()).await;
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-rllm-session-id: s\r\n\
+                 expect: 100-continue\r\n{framing}\r\n\r\n"
+            );
+            client.send(head).await;
+            // It asks for the body.
+            assert_eq!(client.head().await, Some(100));
+            let begun = match framing.contains("chunked") {
+                true => "2\r\n{ \r\n",
+                false => "{ ",
+            };
+            client.send(begun).await;
+            unfinished.push(client);
+        }
+    }
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    for client in &mut unfinished {
+        let reply = client.reply().await.expect(503);
+        assert_eq!(reply.json()["error"]["code"], "draining");
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+    assert_eq!(gateway.ended().await.code(), Some(0), "{}", gateway.log());
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    let gateway = gateway.kill().start();
+    assert!(gateway.traces("s").await.is_empty());
+}
+
 /// Anything below 500 is well; an error of the server and a port that refuses are not.
 #[tokio::test]
 async fn a_worker_is_well_below_500_and_while_its_port_is_open() {

@@ -16,6 +16,11 @@ use crate::refusal::Refusal;
 /// session metadata; model calls have a limit of their own.
 pub(crate) const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
+/// How long the rest of a body is waited for once the gateway is to end. It answers this plane
+/// until then, and clients send a body behind its head; but whoever does not send it must not hold
+/// up the end.
+const DRAIN_GRACE: Duration = Duration::from_millis(250);
+
 /// The whole body of a request.
 pub(crate) struct Body(Bytes);
 
@@ -44,7 +49,15 @@ impl FromRequest<Shared> for Body {
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         check_head(&parts.headers)?;
-        read(body, shared.patience()).await.map(Self)
+        let too_late = async {
+            shared.state.drain().wait().await;
+            tokio::time::sleep(DRAIN_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            read = read(body, shared.patience()) => read.map(Self),
+            () = too_late => Err(Refusal::draining()),
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl Refusal {
         Self(ApiError::request_timeout("the request body did not arrive in time").closing())
     }
 
+    /// 503: the body had not come when the gateway was to end.
+    pub(crate) fn draining() -> Self {
+        Self(ApiError::draining())
+    }
+
     /// 409: the request would have to guess.
     pub(crate) fn conflict(message: String) -> Self {
         Self(ApiError::conflict(message))

@@ -57,7 +57,12 @@ impl Proxy {
         // Identify by path and headers, read the body, identify by it, too.
         let head = Head::new(&parts, principal)?;
         let mut place = self.occupy(&live)?;
-        let (body, decoded) = head.read(body, &live).await?;
+        let (body, decoded) = tokio::select! {
+            biased;
+            read = head.read(body, &live) => read?,
+            // No call yet: nothing more of it is waited for.
+            () = self.state().drain().wait() => return Err(ApiError::draining()),
+        };
         let started = Instant::now();
         let parsed = Parsed::new(&body, Dialect::Strict);
         let inbound = head.with_body(&body, &parsed, decoded, &live)?;

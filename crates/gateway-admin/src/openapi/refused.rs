@@ -79,8 +79,8 @@ const STATUSES: [(u16, &str, &str, Header); 14] = [
     ),
     (
         503,
-        "StoreUnavailable",
-        "The store could not be brought up to date within 5 s.",
+        "Unavailable",
+        "The store could not be brought up to date within 5 s, or the body had not come when the gateway was to end.",
         RETRY_AFTER,
     ),
 ];
@@ -109,7 +109,7 @@ macro_rules! refused {
 
 refused! {
     /// Of a request that takes a body.
-    BadBody => 408, 413, 415;
+    BadBody => 408, 413, 415, 503;
     /// Of a request about one thing.
     NotThere => 404;
     /// Of a request that may contradict what is there.

@@ -382,6 +382,27 @@ async fn a_body_that_does_not_come_whole_is_refused_and_the_connection_closed() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_not_come_does_not_hold_up_the_end() {
+    let plane = Plane::new();
+    let drain = async || {
+        tokio::task::yield_now().await;
+        plane.state.drain().begin();
+    };
+    for _ in ["begun before the drain", "begun in it"] {
+        let begun = tokio::time::Instant::now();
+        let request = Request::post("/sessions").body(Bad::Silent).unwrap();
+        let answered = plane.admin.handle(request, Principal::Anonymous);
+        let (response, ()) = tokio::join!(answered, drain());
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["connection"], "close");
+        assert!(begun.elapsed() < std::time::Duration::from_millis(500));
+    }
+    // What comes is answered as ever.
+    let whole = plane.post("/admin/weight_version", r#"{"weight_version":1}"#);
+    whole.await.ok();
+}
+
 #[tokio::test]
 async fn a_panic_in_a_handler_is_a_500_and_nobody_elses_end() {
     let plane = Plane::new();
