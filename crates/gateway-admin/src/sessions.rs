@@ -236,6 +236,10 @@ pub(crate) async fn delete(
     Ok(Json(Deleted { deleted }))
 }
 
+/// How many sessions one request deletes: as many as the store is through with in good time, as
+/// what comes after waits for it.
+const MAX_DOOMED: usize = 100_000;
+
 /// Which sessions to delete.
 #[derive(ToSchema)]
 #[expect(
@@ -243,6 +247,7 @@ pub(crate) async fn delete(
     reason = "handlers read a body member by member; this is its schema"
 )]
 pub(crate) struct DoomedSessions {
+    #[schema(max_items = 100_000)]
     session_ids: Vec<String>,
     /// As the parameter, which wins.
     run_id: Option<String>,
@@ -269,6 +274,10 @@ pub(crate) async fn batch_delete(
     let runs = Runs::read(&query, own.as_deref())?;
     let session_ids = named_sessions(object)?
         .ok_or_else(|| Refusal::field("session_ids", "is needed: an array of strings"))?;
+    if session_ids.len() > MAX_DOOMED {
+        let problem = format!("must hold at most {MAX_DOOMED} ids");
+        return Err(Refusal::field("session_ids", problem));
+    }
     let deleted = shared.delete_sessions(session_ids, runs).await?;
     Ok(Json(Deleted { deleted }))
 }

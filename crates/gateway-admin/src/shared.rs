@@ -84,37 +84,34 @@ impl Shared {
             self.refuse_ambiguous(session_ids.clone()).await?;
         }
         let scope = runs.scope();
-        let change = |session_id: &String| Change::DeleteSession {
-            session_id: session_id.clone(),
+        let change = Change::DeleteSessions {
+            session_ids: session_ids.clone(),
             scope: scope.clone(),
         };
-        let changed = self
-            .ledger
-            .change_all(session_ids.iter().map(change).collect())
-            .await;
+        let changed = self.ledger.change(change).await;
         if is_taken(&changed) {
             self.forget_deleted(session_ids, &scope).await?;
         }
-        Ok(changed?.iter().map(|changed| changed.deleted).sum())
+        Ok(changed?.deleted)
     }
 
     /// Refuses if one of the sessions is in several runs, those of its open calls included.
     async fn refuse_ambiguous(&self, session_ids: Vec<String>) -> Result<(), Refusal> {
         let wanted: HashSet<&str> = session_ids.iter().map(String::as_str).collect();
         // Asked for before the store is read: a call that ends meanwhile is there then.
-        let mut open = self.ledger.open_runs(&wanted);
+        let mut runs = self.ledger.open_runs(&wanted);
         let spread = self.read(move |store| {
-            for session_id in session_ids {
-                let mut runs = open.remove(&session_id).unwrap_or_default();
-                // A row without a run and without traces takes the run of the first call.
-                let rows = store.session_runs(&session_id)?.into_iter();
-                let bound = rows.filter(|row| row.run_id.is_some() || row.total_count > 0);
-                runs.extend(bound.map(|row| row.run_id.unwrap_or_default()));
-                if runs.len() > 1 {
-                    return Ok(Some(Runs::ambiguous(&session_id, &runs)));
-                }
+            let rows = store.session_runs(&session_ids)?.into_iter();
+            // A row without a run and without traces takes the run of the first call.
+            for row in rows.filter(|row| row.run_id.is_some() || row.total_count > 0) {
+                let of_session = runs.entry(row.session_id).or_default();
+                of_session.insert(row.run_id.unwrap_or_default());
             }
-            Ok(None)
+            let mut spread = session_ids.iter().filter_map(|session_id| {
+                let runs = runs.get(session_id).filter(|runs| runs.len() > 1)?;
+                Some(Runs::ambiguous(session_id, runs))
+            });
+            Ok(spread.next())
         });
         match spread.await? {
             Some(refusal) => Err(refusal),
@@ -128,12 +125,10 @@ impl Shared {
             Scope::All => session_ids,
             Scope::Run(_) => {
                 let gone = self.read(move |store| {
-                    let mut gone = Vec::new();
-                    for session_id in session_ids {
-                        if store.session(&session_id, &Scope::All)?.is_none() {
-                            gone.push(session_id);
-                        }
-                    }
+                    let rows = store.session_runs(&session_ids)?.into_iter();
+                    let left: HashSet<_> = rows.map(|row| row.session_id).collect();
+                    let mut gone = session_ids;
+                    gone.retain(|session_id| !left.contains(session_id));
                     Ok(gone)
                 });
                 gone.await?

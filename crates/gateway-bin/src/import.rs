@@ -232,7 +232,9 @@ impl Import<'_> {
                 }
                 Some(_) => continue,
             };
-            self.ledger.change_all(changes).await?;
+            for change in changes {
+                self.ledger.change(change).await?;
+            }
         }
         Ok(())
     }

@@ -204,6 +204,21 @@ pub(crate) fn session_rows(
     list_sessions(connection, conditions, None)
 }
 
+pub(crate) fn session_runs(
+    connection: &Connection,
+    session_ids: &[String],
+) -> rusqlite::Result<Vec<Session>> {
+    let sql = format!("SELECT {SESSION} WHERE session_id = ? ORDER BY created_at DESC, made DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut all = Vec::new();
+    for session_id in session_ids {
+        for row in statement.query_map([session_id], rows::session)? {
+            all.push(row?);
+        }
+    }
+    Ok(all)
+}
+
 fn list_sessions(
     connection: &Connection,
     mut conditions: Conditions,

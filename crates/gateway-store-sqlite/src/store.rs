@@ -213,9 +213,10 @@ impl TraceStore for SqliteStore {
         Ok(Session::sum(self.readers.read("reading a session", read)?))
     }
 
-    fn session_runs(&self, session_id: &str) -> Result<Vec<Session>, StoreError> {
-        let read = |db: &Connection| query::session_rows(db, session_id, &Scope::All);
-        self.readers.read("reading a session", read)
+    fn session_runs(&self, session_ids: &[String]) -> Result<Vec<Session>, StoreError> {
+        self.readers.read("reading sessions", |db| {
+            query::session_runs(db, session_ids)
+        })
     }
 
     fn runs(&self, since: Option<f64>, limit: Option<u64>) -> Result<Vec<Run>, StoreError> {

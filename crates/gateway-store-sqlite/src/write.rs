@@ -263,8 +263,8 @@ impl Writer<'_> {
                     )?;
                 }
             }
-            Change::DeleteSession { session_id, scope } => {
-                return self.delete(session_id, scope).map(Some);
+            Change::DeleteSessions { session_ids, scope } => {
+                return self.delete(session_ids, scope).map(Some);
             }
             Change::StartRun {
                 run_id,
@@ -320,38 +320,40 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn delete(&self, session_id: &str, scope: &Scope) -> rusqlite::Result<u64> {
+    /// Deletes all of the sessions at once: one after the other takes many times as long.
+    fn delete(&self, session_ids: &[String], scope: &Scope) -> rusqlite::Result<u64> {
         let run_id = match scope {
             Scope::All => None,
             Scope::Run(run_id) => Some(run_id),
         };
-        let of_session = params![session_id, run_id];
+        self.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS doomed (session_id TEXT PRIMARY KEY) WITHOUT ROWID",
+            [],
+        )?;
+        for session_id in session_ids {
+            let sql = "INSERT OR IGNORE INTO temp.doomed VALUES (?)";
+            self.execute(sql, [session_id])?;
+        }
+        let doomed = "session_id IN (SELECT session_id FROM temp.doomed)
+            AND (?1 IS NULL OR run_id = ?1)";
+        let of_traces =
+            format!("WHERE commit_seq IN (SELECT commit_seq FROM traces WHERE {doomed})");
         for body in ["request", "reply"] {
             let sql = format!(
-                "DELETE FROM bodies WHERE body_id IN (SELECT {body} FROM contents
-                    WHERE commit_seq IN (SELECT commit_seq FROM traces
-                    WHERE session_id = ?1 AND (?2 IS NULL OR run_id = ?2)))"
+                "DELETE FROM bodies WHERE body_id IN (SELECT {body} FROM contents {of_traces})"
             );
-            self.execute(&sql, of_session)?;
+            self.execute(&sql, [run_id])?;
         }
+        self.execute(&format!("DELETE FROM contents {of_traces}"), [run_id])?;
+        let deleted = self.execute(&format!("DELETE FROM traces WHERE {doomed}"), [run_id])?;
+        self.execute(&format!("DELETE FROM sessions WHERE {doomed}"), [run_id])?;
         self.execute(
-            "DELETE FROM contents WHERE commit_seq IN (SELECT commit_seq FROM traces
-                WHERE session_id = ?1 AND (?2 IS NULL OR run_id = ?2))",
-            of_session,
+            "DELETE FROM sampling_params WHERE session_id IN (SELECT session_id FROM temp.doomed)
+                AND NOT EXISTS (SELECT 1 FROM sessions
+                WHERE sessions.session_id = sampling_params.session_id)",
+            [],
         )?;
-        let deleted = self.execute(
-            "DELETE FROM traces WHERE session_id = ?1 AND (?2 IS NULL OR run_id = ?2)",
-            of_session,
-        )?;
-        self.execute(
-            "DELETE FROM sessions WHERE session_id = ?1 AND (?2 IS NULL OR run_id = ?2)",
-            of_session,
-        )?;
-        self.execute(
-            "DELETE FROM sampling_params WHERE session_id = ?1
-                AND NOT EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)",
-            [session_id],
-        )?;
+        self.execute("DELETE FROM temp.doomed", [])?;
         Ok(deleted as u64)
     }
 

@@ -131,7 +131,7 @@ impl NewTrace {
 pub struct Applied {
     /// Traces that are new in the store. Those it had already are not counted again.
     pub traces: u64,
-    /// For each [`Change::DeleteSession`] of the batch, its sequence number and how many stored
+    /// For each [`Change::DeleteSessions`] of the batch, its sequence number and how many stored
     /// traces it deleted.
     pub deleted: Vec<(u64, u64)>,
 }

@@ -1,6 +1,6 @@
 //! What is written besides traces: sessions and runs.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use gateway_trace::Json;
 
@@ -47,12 +47,15 @@ pub enum Change {
         /// When this was asked for: the session's `created_at`, if this creates it.
         at: f64,
     },
-    /// Deletes a session's rows and traces within a scope, and its sampling params with its last
-    /// row. Calls of it that arrived before and have not ended are overtaken: they leave no trace.
-    DeleteSession {
-        /// The session.
-        session_id: String,
-        /// Which of its runs.
+    /// Deletes the rows and traces of sessions within a scope, and the sampling params of each with
+    /// its last row. Calls of them that arrived before and have not ended are overtaken: they leave
+    /// no trace.
+    #[serde(alias = "delete_session")]
+    DeleteSessions {
+        /// The sessions; however many, they are one change.
+        #[serde(alias = "session_id", deserialize_with = "one_or_more")]
+        session_ids: Vec<String>,
+        /// Which of their runs.
         scope: Scope,
     },
     /// Registers a run. A run that is known already keeps its `started_at`, takes this metadata
@@ -72,4 +75,18 @@ pub enum Change {
         /// When it ended.
         at: f64,
     },
+}
+
+/// Earlier gateways journalled a deletion of each session.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Ids {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Ids::deserialize(from)? {
+        Ids::One(session_id) => vec![session_id],
+        Ids::More(session_ids) => session_ids,
+    })
 }

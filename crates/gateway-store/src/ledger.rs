@@ -38,9 +38,6 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a flush waits for the journal and the store.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(25);
 
-/// How many changes are appended before others have their turn.
-const CHANGES_AT_ONCE: usize = 64;
-
 /// What a [`Change`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changed {
@@ -215,57 +212,39 @@ impl Ledger {
     /// # Errors
     /// See [`ChangeError`].
     pub async fn change(&self, change: Change) -> Result<Changed, ChangeError> {
-        let changed = self.change_all(vec![change]).await?;
-        Ok(changed.into_iter().next().unwrap_or_default())
-    }
-
-    /// Makes several changes, in their order, at the price of one. Gives what each has done.
-    ///
-    /// # Errors
-    /// As for [`change`](Ledger::change). After [`ChangeError::Unavailable`] the first ones may
-    /// have been taken.
-    pub async fn change_all(&self, changes: Vec<Change>) -> Result<Vec<Changed>, ChangeError> {
         let shared = &self.inner.shared;
         let deadline = Instant::now() + STORE_PATIENCE;
-        let mut expected = Vec::with_capacity(changes.len());
-        for (at, change) in changes.iter().enumerate() {
-            if at % CHANGES_AT_ONCE == CHANGES_AT_ONCE - 1 {
-                // A crowd of changes holds up no call.
-                tokio::task::yield_now().await;
+        let entry = entry::change(&change);
+        let deletion = match &change {
+            Change::DeleteSessions { session_ids, scope } => {
+                let session_ids: HashSet<_> = session_ids.iter().map(String::as_str).collect();
+                Some((session_ids, scope))
             }
-            let made = self.append_when_room(STORE_PATIENCE, || {
-                let entry = entry::change(change);
-                let mut calls = shared.calls();
-                let (seq, deleted) =
-                    shared.expect_change(|| self.inner.append(&calls, entry, SyncMode::Now))?;
-                let overtaken = match change {
-                    Change::DeleteSession { session_id, scope } => {
-                        calls.overtake(session_id, scope)
-                    }
-                    _ => 0,
-                };
-                shared.want(seq);
-                Ok((seq, overtaken, deleted))
-            });
-            expected.push(made.await?);
-        }
+            _ => None,
+        };
+        let made = self.append_when_room(STORE_PATIENCE, || {
+            let entry = entry.clone();
+            let mut calls = shared.calls();
+            let (seq, deleted) =
+                shared.expect_change(|| self.inner.append(&calls, entry, SyncMode::Now))?;
+            let overtaken = deletion
+                .as_ref()
+                .map_or(0, |(session_ids, scope)| calls.overtake(session_ids, scope));
+            shared.want(seq);
+            Ok((seq, overtaken, deleted))
+        });
+        let (seq, overtaken, deleted) = made.await?;
         let behind = || ChangeError::Behind {
             lag: shared.lag_entries(),
         };
-        if let Some((last, ..)) = expected.last() {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            if !shared.wait_applied(*last, patience).await {
-                return Err(behind());
-            }
+        let patience = deadline.saturating_duration_since(Instant::now());
+        if !shared.wait_applied(seq, patience).await {
+            return Err(behind());
         }
-        let mut changed = Vec::with_capacity(expected.len());
-        for (_, overtaken, deleted) in expected {
-            changed.push(Changed {
-                deleted: deleted.await.map_err(|_| behind())?,
-                overtaken,
-            });
-        }
-        Ok(changed)
+        Ok(Changed {
+            deleted: deleted.await.map_err(|_| behind())?,
+            overtaken,
+        })
     }
 
     /// Waits until every call that was finished, and every change that was made, before this was

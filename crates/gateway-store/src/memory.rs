@@ -152,9 +152,10 @@ impl TraceStore for MemoryStore {
         Ok(Session::sum(wanted.cloned()))
     }
 
-    fn session_runs(&self, session_id: &str) -> Result<Vec<Session>, StoreError> {
+    fn session_runs(&self, session_ids: &[String]) -> Result<Vec<Session>, StoreError> {
         let tables = self.tables();
-        Ok(tables.session(session_id).into_iter().cloned().collect())
+        let rows = session_ids.iter().flat_map(|id| tables.session(id));
+        Ok(rows.cloned().collect())
     }
 
     fn runs(&self, since: Option<f64>, most: Option<u64>) -> Result<Vec<Run>, StoreError> {

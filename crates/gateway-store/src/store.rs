@@ -66,8 +66,8 @@ pub trait TraceStore: Send + Sync + 'static {
     /// any, and no run. `None` if the scope holds no row of it.
     fn session(&self, session_id: &str, scope: &Scope) -> Result<Option<Session>, StoreError>;
 
-    /// The rows of one session, newest first: its runs.
-    fn session_runs(&self, session_id: &str) -> Result<Vec<Session>, StoreError>;
+    /// The rows of these sessions, one session after the other: the runs of each, newest first.
+    fn session_runs(&self, session_ids: &[String]) -> Result<Vec<Session>, StoreError>;
 
     /// Runs, newest first, started at `since` or later, at most `limit`.
     fn runs(&self, since: Option<f64>, limit: Option<u64>) -> Result<Vec<Run>, StoreError>;

@@ -376,6 +376,21 @@ async fn a_delete_that_would_have_to_guess_the_run_lists_them() {
 }
 
 #[tokio::test]
+async fn a_batch_has_a_limit() {
+    let plane = Plane::new();
+    plane.record_in(&[("7", None)]).await;
+    let batch = |ids: usize| {
+        let ids: Vec<_> = (0..ids).map(|id| id.to_string()).collect();
+        json!({ "session_ids": ids }).to_string()
+    };
+    let refused = plane.post("/sessions/batch_delete", &batch(100_001)).await;
+    let message = refused.refused(400, "bad_request");
+    assert!(message.contains("100000"), "{message}");
+    let deleted = plane.post("/sessions/batch_delete", &batch(100_000)).await;
+    assert_eq!(deleted.ok(), json!({"deleted": 1}));
+}
+
+#[tokio::test]
 async fn a_delete_does_not_guess_between_stored_calls_and_calls_under_way() {
     let plane = Plane::new();
     plane.record_in(&[("s", Some("r1"))]).await;

@@ -187,7 +187,7 @@ impl TraceStore for Locked {
     fn session(&self, _: &str, _: &Scope) -> Result<Option<Session>, StoreError> {
         Err(StoreError::Locked)
     }
-    fn session_runs(&self, _: &str) -> Result<Vec<Session>, StoreError> {
+    fn session_runs(&self, _: &[String]) -> Result<Vec<Session>, StoreError> {
         Err(StoreError::Locked)
     }
     fn runs(&self, _: Option<f64>, _: Option<u64>) -> Result<Vec<Run>, StoreError> {

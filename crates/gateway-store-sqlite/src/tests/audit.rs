@@ -3,7 +3,7 @@
 use std::fs;
 
 use gateway_store::contract::{Sample, Writer};
-use gateway_store::{Change, Scope, StoreError};
+use gateway_store::{Scope, StoreError};
 use gateway_trace::Outcome;
 
 use super::files::{ours, sqlite};
@@ -28,10 +28,7 @@ fn a_store_is_sound_after_all_that_may_happen_to_it() {
         writer.trace(Sample::new(&format!("d{n}"), "").run("r 2"));
     }
     for scope in [Scope::Run("r".to_owned()), Scope::All] {
-        writer.change(Change::DeleteSession {
-            session_id: "s".to_owned(),
-            scope,
-        });
+        writer.delete_session("s", scope);
         writer.trace(Sample::new(&format!("after {}", writer.seq), "s"));
     }
     // With its WAL, while it is in use.

@@ -108,9 +108,10 @@ fn scope() -> impl Strategy<Value = Scope> {
 }
 
 fn delete() -> impl Strategy<Value = Write> {
-    (name(&SESSIONS[1..]), scope()).prop_map(|(session_id, scope)| {
-        Write::Change(Change::DeleteSession {
-            session_id: session_id.to_owned(),
+    let session_ids = proptest::collection::vec(name(&SESSIONS[1..]), 0..3);
+    (session_ids, scope()).prop_map(|(session_ids, scope)| {
+        Write::Change(Change::DeleteSessions {
+            session_ids: session_ids.into_iter().map(str::to_owned).collect(),
             scope,
         })
     })
@@ -235,8 +236,8 @@ proptest! {
                     memory.session(session_id, &scope).unwrap()
                 );
                 prop_assert_eq!(
-                    sqlite.session_runs(session_id).unwrap(),
-                    memory.session_runs(session_id).unwrap()
+                    sqlite.session_runs(&SESSIONS.map(str::to_owned)).unwrap(),
+                    memory.session_runs(&SESSIONS.map(str::to_owned)).unwrap()
                 );
             }
             let run_id = match scope {

@@ -148,8 +148,8 @@ fn another_journal_begins_anew(store: &dyn TraceStore) -> Result<(), StoreError>
 fn a_replay_does_not_undo_a_deletion(store: &dyn TraceStore) -> Result<(), StoreError> {
     let mut writer = Writer::new(store);
     let first = writer.batch([Sample::new("a", "s").write(1)]);
-    let change = Change::DeleteSession {
-        session_id: "s".to_owned(),
+    let change = Change::DeleteSessions {
+        session_ids: vec!["s".to_owned()],
         scope: Scope::All,
     };
     let second = writer.batch([crate::Write::Change(change)]);
@@ -165,8 +165,8 @@ fn a_replay_does_not_undo_a_deletion(store: &dyn TraceStore) -> Result<(), Store
 
 fn a_batch_is_applied_in_its_order(store: &dyn TraceStore) -> Result<(), StoreError> {
     let mut writer = Writer::new(store);
-    let delete = Change::DeleteSession {
-        session_id: "s".to_owned(),
+    let delete = Change::DeleteSessions {
+        session_ids: vec!["s".to_owned()],
         scope: Scope::All,
     };
     let applied = writer.apply([

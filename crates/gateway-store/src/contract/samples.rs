@@ -188,8 +188,8 @@ impl<'a> Writer<'a> {
 
     /// Deletes a session, and gives how many traces that deleted.
     pub fn delete_session(&mut self, session_id: &str, scope: Scope) -> u64 {
-        self.change(Change::DeleteSession {
-            session_id: session_id.to_owned(),
+        self.change(Change::DeleteSessions {
+            session_ids: vec![session_id.to_owned()],
             scope,
         })
     }

@@ -41,7 +41,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
 
 /// The rows of a session as `run:trace_count:metadata`, newest first.
 fn rows(store: &dyn TraceStore, session_id: &str) -> Result<Vec<String>, StoreError> {
-    let rows = store.session_runs(session_id)?;
+    let rows = store.session_runs(&[session_id.to_owned()])?;
     let row = |row: &crate::query::Session| {
         let run = row.run_id.as_deref().unwrap_or("-");
         format!("{run}:{}:{}", row.trace_count, row.metadata)

@@ -117,7 +117,7 @@ fn defect_13_a_run_sees_its_own_traces_only(store: &dyn TraceStore) -> Result<()
     assert_eq!(writer.delete_session("s", run("two")), 1);
     assert_eq!(writer.delete_session("s", run("three")), 0);
     assert_eq!(ids(&list(Scope::All)?), ["a", "c"]);
-    assert_eq!(store.session_runs("s")?.len(), 2);
+    assert_eq!(store.session_runs(&["s".to_owned()])?.len(), 2);
     Ok(())
 }
 

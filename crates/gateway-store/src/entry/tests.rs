@@ -12,8 +12,8 @@ fn samples() -> Vec<(Vec<u8>, Entry)> {
     let call = || Box::new(sample.call.clone());
     let the_reply = || Box::new(sample.reply.clone());
     let trace_id = || "trace".to_owned();
-    let delete = Change::DeleteSession {
-        session_id: "s".to_owned(),
+    let delete = Change::DeleteSessions {
+        session_ids: vec!["s".to_owned()],
         scope: Scope::All,
     };
     let put = Change::PutSession {
@@ -75,6 +75,19 @@ fn entries_come_back_as_they_were() {
     for (bytes, entry) in samples() {
         assert_eq!(Entry::decode(Bytes::from(bytes)).unwrap(), entry);
     }
+}
+
+/// One session each, as earlier gateways wrote them.
+#[test]
+fn an_earlier_deletion_is_read() {
+    let earlier = br#"{"delete_session":{"session_id":"s","scope":{"run":"r"}}}"#;
+    let bytes = [&[super::CHANGE, super::VERSION], &earlier[..]].concat();
+    let expected = Change::DeleteSessions {
+        session_ids: vec!["s".to_owned()],
+        scope: Scope::Run("r".to_owned()),
+    };
+    let entry = Entry::decode(Bytes::from(bytes)).unwrap();
+    assert_eq!(entry, Entry::Change(expected));
 }
 
 #[test]

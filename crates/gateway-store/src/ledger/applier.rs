@@ -201,8 +201,8 @@ impl Applier {
             Entry::Reply { trace_id, reply } => self.close(&trace_id, is_stored, Some(*reply))?,
             Entry::Interrupted { trace_id } => self.close(&trace_id, is_stored, None)?,
             Entry::Change(change) => {
-                if let Change::DeleteSession { session_id, scope } = &change {
-                    self.tail.deleted(session_id, scope);
+                if let Change::DeleteSessions { session_ids, scope } = &change {
+                    self.tail.deleted(session_ids, scope);
                 }
                 Some(Write::Change(change)).filter(|_| !is_stored)
             }

@@ -126,12 +126,12 @@ impl Calls {
         });
     }
 
-    /// A deletion has been appended: the calls of that session that are open leave no trace.
+    /// A deletion has been appended: the calls of those sessions that are open leave no trace.
     /// Gives how many.
-    pub(super) fn overtake(&mut self, session_id: &str, scope: &Scope) -> u64 {
+    pub(super) fn overtake(&mut self, session_ids: &HashSet<&str>, scope: &Scope) -> u64 {
         let mut overtaken = 0;
         for call in self.open.values_mut() {
-            if call.session_id == session_id
+            if session_ids.contains(&*call.session_id)
                 && scope.includes(call.run_id.as_deref())
                 && !call.overtaken
             {

@@ -1,6 +1,6 @@
 //! What the applier knows of the calls that are open at its place in the journal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gateway_trace::Call;
 
@@ -96,9 +96,10 @@ impl Tail {
     }
 
     /// A deletion has been read: the open calls that it means leave no trace.
-    pub(super) fn deleted(&mut self, session_id: &str, scope: &Scope) {
+    pub(super) fn deleted(&mut self, session_ids: &[String], scope: &Scope) {
+        let session_ids: HashSet<_> = session_ids.iter().collect();
         for open in self.open.values_mut() {
-            if open.session_id == session_id && scope.includes(open.run_id.as_deref()) {
+            if session_ids.contains(&open.session_id) && scope.includes(open.run_id.as_deref()) {
                 open.overtaken = true;
             }
         }

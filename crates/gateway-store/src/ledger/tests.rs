@@ -81,8 +81,8 @@ impl TraceStore for Lockable {
         self.store.session(session_id, scope)
     }
 
-    fn session_runs(&self, session_id: &str) -> Result<Vec<Session>, StoreError> {
-        self.store.session_runs(session_id)
+    fn session_runs(&self, session_ids: &[String]) -> Result<Vec<Session>, StoreError> {
+        self.store.session_runs(session_ids)
     }
 
     fn runs(&self, since: Option<f64>, limit: Option<u64>) -> Result<Vec<Run>, StoreError> {
@@ -142,8 +142,8 @@ async fn call(ledger: &Ledger, trace_id: &str, session_id: &str) {
 }
 
 fn delete(session_id: &str) -> Change {
-    Change::DeleteSession {
-        session_id: session_id.to_owned(),
+    Change::DeleteSessions {
+        session_ids: vec![session_id.to_owned()],
         scope: Scope::All,
     }
 }

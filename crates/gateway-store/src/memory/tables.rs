@@ -258,7 +258,10 @@ impl Tables {
                 }
                 None
             }
-            Change::DeleteSession { session_id, scope } => Some(self.delete(session_id, scope)),
+            Change::DeleteSessions { session_ids, scope } => {
+                let ids = session_ids.iter();
+                Some(ids.map(|session_id| self.delete(session_id, scope)).sum())
+            }
             Change::StartRun {
                 run_id,
                 metadata,

@@ -1,5 +1,6 @@
 //! Calls that go well.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{admit, call, delete, listed, open, open_with, reply, store};
@@ -110,18 +111,25 @@ async fn background_durability_waits_for_nothing() {
 }
 
 #[tokio::test]
-async fn several_changes_tell_what_each_has_done() {
+async fn a_change_tells_what_it_has_done() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path(), &store());
     for (id, session) in [("a", "s"), ("b", "s"), ("c", "t"), ("d", "u")] {
         call(&ledger, id, session).await;
     }
-    let changes = ["s", "t", "none"].map(delete).to_vec();
-    let changed = ledger.change_all(changes).await.unwrap();
-    let deleted: Vec<_> = changed.iter().map(|changed| changed.deleted).collect();
-    assert_eq!(deleted, [2, 1, 0]);
+    admit(&ledger, "e", "t").await;
+    let delete = Change::DeleteSessions {
+        session_ids: ["s", "t", "none", "s"].map(str::to_owned).to_vec(),
+        scope: Scope::All,
+    };
+    assert_eq!(
+        ledger.change(delete).await.unwrap(),
+        Changed {
+            deleted: 3,
+            overtaken: 1
+        }
+    );
     assert_eq!(listed(&ledger, "u").await, "d:completed");
-    assert_eq!(ledger.change_all(Vec::new()).await.unwrap(), []);
     let run = Change::EndRun {
         run_id: "r".to_owned(),
         at: 1.0,
@@ -219,7 +227,7 @@ fn only_a_call_that_is_open_where_its_intent_comes_to_stand_is_carried() {
         assert!(calls.can_be_carried(id));
     }
     calls.finish("ended", 5, None);
-    calls.overtake("t", &Scope::All);
+    calls.overtake(&HashSet::from(["t"]), &Scope::All);
     calls.note_partial("partial");
     for (id, can_be) in [
         ("open", true),

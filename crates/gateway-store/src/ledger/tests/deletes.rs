@@ -49,6 +49,36 @@ async fn defect_20_nor_by_one_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_deletion_of_many_sessions_is_one_change_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store();
+    let ledger = open(folder.path(), &store);
+    for id in ["1", "2", "3"] {
+        admit(&ledger, &format!("open-{id}"), id).await;
+        call(&ledger, &format!("before-{id}"), id).await;
+    }
+    ledger.flush().await.unwrap();
+    let many = (2..1000).map(|id| id.to_string()).collect();
+    let delete = Change::DeleteSessions {
+        session_ids: many,
+        scope: Scope::All,
+    };
+    store.lock(true);
+    change_or_give_up(&ledger, delete, true).await.unwrap_err();
+    assert_eq!(ledger.status().lag_entries, 1);
+    call(&ledger, "after-3", "3").await;
+    drop(ledger);
+    store.lock(false);
+    let ledger = open(folder.path(), &store);
+    assert_eq!(
+        listed(&ledger, "1").await,
+        "open-1:interrupted before-1:completed"
+    );
+    assert_eq!(listed(&ledger, "2").await, "");
+    assert_eq!(listed(&ledger, "3").await, "after-3:completed");
+}
+
+#[tokio::test]
 async fn a_deletion_within_a_run_overtakes_only_its_calls() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path(), &store());
@@ -62,8 +92,8 @@ async fn a_deletion_within_a_run_overtakes_only_its_calls() {
         .unwrap();
     ledger.admit(&Sample::new("c", "s").call).await.unwrap();
     for scope in [Scope::Run("one".to_owned()), Scope::Run(String::new())] {
-        let change = Change::DeleteSession {
-            session_id: "s".to_owned(),
+        let change = Change::DeleteSessions {
+            session_ids: vec!["s".to_owned()],
             scope,
         };
         assert_eq!(ledger.change(change).await.unwrap().overtaken, 1);
