@@ -8,7 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::fields::Fields;
-use crate::openapi::{self, CompactTraces, Scope, TraceRecord};
+use crate::openapi::{self, CompactTraces, NamedSession, Scope, TraceRecord};
 use crate::refusal::Refusal;
 use crate::render::{push_trace, record_of};
 use crate::reply::JsonText;
@@ -290,13 +290,13 @@ pub(crate) struct TraceQuery;
 
 impl PartialSchema for TraceQuery {
     fn schema() -> RefOr<Schema> {
-        let texts = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
-        let texts = texts
+        let sessions = ArrayBuilder::new()
+            .items(NamedSession::schema())
             .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
             .description(Some("The sessions; without them the feed is meant."));
         let mut query = ObjectBuilder::new()
             .description(Some("All of it may be left out."))
-            .property("session_ids", texts);
+            .property("session_ids", sessions);
         let feed = Page::into_params(|| None);
         let mut listing = Listing::into_params(|| None);
         listing.extend(Scope::into_params(|| None));

@@ -21,7 +21,9 @@ pub(crate) use parameters::{
     RunId, Scope, SessionId, TraceId, WorkerId, count, cursor, flag, member, number, text, words,
 };
 pub(crate) use refused::{BadBody, Behind, Conflict, NotThere};
-pub(crate) use schemas::{AnyObject, CompactTraces, SessionReport, TraceRecord, add, reference};
+pub(crate) use schemas::{
+    AnyObject, CompactTraces, NamedSession, SessionReport, TraceRecord, add, reference,
+};
 
 /// What all requests have in common, in words.
 const DESCRIPTION: &str = "\

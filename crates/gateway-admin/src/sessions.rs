@@ -15,7 +15,9 @@ use uuid::Uuid;
 use crate::Shared;
 use crate::body::{Body, Object};
 use crate::fields::Fields;
-use crate::openapi::{self, AnyObject, BadBody, Behind, Conflict, NotThere, Scope, SessionId};
+use crate::openapi::{
+    self, AnyObject, BadBody, Behind, Conflict, NamedSession, NotThere, Scope, SessionId,
+};
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::reply::JsonText;
@@ -62,7 +64,10 @@ pub(crate) struct Created {
 pub(crate) struct NewSession {
     /// Chosen by the gateway by default. At most 512 bytes, without control characters and without
     /// a `/v1` segment, and neither `.` nor `..`.
-    #[schema(max_length = 512, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    #[schema(
+        max_length = 512,
+        pattern = r"^(?!\s*\.\.?\s*$)[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     session_id: Option<String>,
     /// Replaces the metadata as a whole, and comes back as it was written.
     metadata: Option<AnyObject>,
@@ -248,7 +253,7 @@ const MAX_DOOMED: usize = 100_000;
 )]
 pub(crate) struct DoomedSessions {
     #[schema(max_items = 100_000)]
-    session_ids: Vec<String>,
+    session_ids: Vec<NamedSession>,
     /// As the parameter, which wins.
     run_id: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gateway_trace::schema::{COMPACT, Members, RECORD, REPORT, json_schema_of};
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -51,6 +51,26 @@ impl PartialSchema for AnyObject {
 }
 
 impl ToSchema for AnyObject {}
+
+/// The id of a session that must be one: not blank, and nothing that no session can have.
+pub(crate) struct NamedSession;
+
+impl PartialSchema for NamedSession {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "At most 512 bytes, without control characters; not blank.",
+            ))
+            .max_length(Some(512))
+            .pattern(Some(
+                r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for NamedSession {}
 
 /// A schema by its name.
 pub(crate) fn reference<T: ToSchema>() -> Ref {
