@@ -161,7 +161,7 @@ async fn a_database_that_is_served_is_in_use() {
     let gateway = Gateway::over(&upstream);
     let path = old_path(gateway.setup());
     put(&old_database(&path), "s", "", 1.0, &turn("s", 0));
-    import(gateway.setup(), &path).fails(1, &["is in use by another process", "journal"]);
+    import(gateway.setup(), &path).fails(1, &["is in use by another gateway"]);
     assert_eq!(gateway.traces("s").await.len(), 0);
     gateway.chat("s", say("hi")).await;
     assert_eq!(gateway.traces("s").await.len(), 1);
