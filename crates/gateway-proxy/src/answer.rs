@@ -283,7 +283,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     content_type == b"application/json" || content_type.ends_with(b"+json")
 }
 
+/// A header's value, if it says anything.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?;
+    let value = headers.get(name).filter(|value| !value.is_empty())?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
