@@ -1,6 +1,8 @@
 //! A running gateway as one value: opened, served, ended.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -57,6 +59,15 @@ pub enum StartError {
         path: String,
         /// Why.
         source: StoreError,
+    },
+    /// The database has a second name, beside which its newest records may lie.
+    #[error(
+        "the database {path} has another name (a hard link), and no journal lies beside this one: \
+         serve it by the name that it had, or remove that one"
+    )]
+    OtherName {
+        /// The file.
+        path: String,
     },
     /// The journal cannot be used, or the store does not fit to it.
     #[error("cannot open the journal {path}")]
@@ -273,6 +284,10 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
         }
         _ => {
             let path = &config.db_path;
+            if is_strange_name(path) {
+                let path = path.display().to_string();
+                return Err(StartError::OtherName { path });
+            }
             let store = SqliteStore::open(path).map_err(|source| StartError::Store {
                 path: path.display().to_string(),
                 source,
@@ -297,6 +312,18 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
         folder,
         database,
     })
+}
+
+/// Whether a database that is there is called by a name that no gateway has called it by, and has
+/// another: WAL and journal go by the name, so that a crash may have left the newest records with
+/// that one.
+fn is_strange_name(path: &Path) -> bool {
+    let Ok(file) = path.canonicalize() else {
+        return false;
+    };
+    let has_other_names = fs::metadata(&file)
+        .is_ok_and(|found| found.is_file() && found.len() > 0 && found.nlink() > 1);
+    has_other_names && !gateway_config::journal_dir(&file).exists()
 }
 
 /// Sampling parameters outlive a restart.

@@ -8,7 +8,7 @@ use gateway_trace::{CallMeta, ReplyMeta};
 use rusqlite::Connection;
 
 use crate::check::{Ours, as_damage};
-use crate::file::damaged;
+use crate::file::{damaged, header};
 use crate::rows::unsigned;
 use crate::schema::VERSION;
 
@@ -122,6 +122,7 @@ const INVARIANTS: [(&str, &str); 13] = [
 /// # Errors
 /// [`StoreError`]: the file is damaged, or no database of this gateway, or cannot be read.
 pub(crate) fn audit(path: &Path) -> Result<Sound, StoreError> {
+    header(path)?.check_name()?;
     let ours = Ours::open(path)?;
     let connection = &ours.connection;
     let as_damage = as_damage(path);

@@ -40,7 +40,7 @@ impl Ours {
     /// Opens a file that is ours by its header, of a known version, and whole in its schema.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let header = header(path)?;
-        let open = || open_to_read(path, &header).map_err(|error| open_error(path, error));
+        let open = || open_to_read(&header).map_err(|error| open_error(path, error));
         if header.application_id != APPLICATION_ID {
             let path = path.to_owned();
             return Err(match is_python(&open()?) {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,10 +12,32 @@ use rusqlite::{Connection, OpenFlags};
 
 /// What the first bytes of a database say.
 pub(crate) struct Header {
+    /// The file, links followed: its WAL lies beside it.
+    path: PathBuf,
     /// How long the file is, in bytes.
     pub(crate) len: u64,
     pub(crate) application_id: i32,
     is_wal: bool,
+    has_other_names: bool,
+}
+
+impl Header {
+    fn has_wal(&self) -> bool {
+        wal_path(&self.path).exists()
+    }
+
+    /// Refuses a file whose newest changes may lie where nobody looks: a WAL goes by the name.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`]
+    pub(crate) fn check_name(&self) -> Result<(), StoreError> {
+        if self.has_other_names && self.is_wal && !self.has_wal() {
+            let problem = "it has another name (a hard link), beside which its newest changes may \
+                           lie: remove that name, or take a copy that SQLite made";
+            return Err(open_error(&self.path, problem));
+        }
+        Ok(())
+    }
 }
 
 /// Reads the first bytes of a file.
@@ -22,23 +45,25 @@ pub(crate) struct Header {
 /// # Errors
 /// [`StoreError::Open`]: it cannot be read. [`StoreError::Damaged`]: it is no SQLite database.
 pub(crate) fn header(path: &Path) -> Result<Header, StoreError> {
+    let as_error = |error| open_error(path, error);
+    let resolved = path.canonicalize().map_err(as_error)?;
     // To open a pipe would wait for its writer.
-    let found = fs::metadata(path).map_err(|error| open_error(path, error))?;
+    let found = fs::metadata(&resolved).map_err(as_error)?;
     if !found.is_file() {
         return Err(open_error(path, "it is no file"));
     }
     let mut bytes = [0; 100];
-    let file = File::open(path);
-    let read =
-        file.and_then(|mut file| Ok((file.metadata()?.len(), read_up_to(&mut file, &mut bytes)?)));
-    let (len, filled) = read.map_err(|error| open_error(path, error))?;
-    if filled < bytes.len() || !bytes.starts_with(b"SQLite format 3\0") {
+    let file = File::open(&resolved);
+    let filled = file.and_then(|mut file| read_up_to(&mut file, &mut bytes));
+    if filled.map_err(as_error)? < bytes.len() || !bytes.starts_with(b"SQLite format 3\0") {
         return Err(damaged(path, "it is not an SQLite database"));
     }
     Ok(Header {
-        len,
+        path: resolved,
+        len: found.len(),
         application_id: i32::from_be_bytes(bytes[68..72].try_into().expect("four bytes")),
         is_wal: bytes[18] == 2,
+        has_other_names: found.nlink() > 1,
     })
 }
 
@@ -47,9 +72,9 @@ pub(crate) fn header(path: &Path) -> Result<Header, StoreError> {
 /// Where a database has a WAL by its header and none beside it, nobody has it open, and SQLite is
 /// told so: it would make one otherwise. Everywhere else others are waited for and respected. With
 /// a WAL that was left behind SQLite needs its index (`-shm`), and makes one if there is none.
-pub(crate) fn open_to_read(path: &Path, header: &Header) -> rusqlite::Result<Connection> {
-    let mut uri = uri(path);
-    if header.is_wal && !wal_path(path).exists() {
+pub(crate) fn open_to_read(header: &Header) -> rusqlite::Result<Connection> {
+    let mut uri = uri(&header.path);
+    if header.is_wal && !header.has_wal() {
         uri.push_str("?immutable=1");
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY

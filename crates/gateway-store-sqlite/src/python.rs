@@ -116,7 +116,8 @@ impl PythonDatabase {
                 path: path.to_owned(),
             });
         }
-        let opened = open_to_read(path, &header).and_then(|connection| {
+        header.check_name()?;
+        let opened = open_to_read(&header).and_then(|connection| {
             let is_python = is_python(&connection)?;
             let has_run_ids = has_columns(&connection, "trace_sessions", &["run_id"])?;
             let columns = ["run_id", "started_at", "ended_at", "metadata"];

@@ -1,5 +1,6 @@
 //! Other processes at the file.
 
+use std::error::Error as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -43,6 +44,24 @@ fn one_gateway_at_a_time_by_whatever_name() {
     for name in names {
         assert_eq!(open(name).count(&Default::default()).unwrap(), 2);
     }
+}
+
+#[test]
+fn a_file_is_checked_with_what_its_wal_holds_by_whatever_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let store = open(&path);
+    Writer::new(&store).trace(Sample::new("a", "s"));
+    let [link, hard_link] = ["link.db", "hard.db"].map(|name| folder.path().join(name));
+    symlink(&path, &link).unwrap();
+    for name in [&path, &link] {
+        assert_eq!(SqliteStore::check(name).unwrap().traces, 1);
+    }
+    fs::hard_link(&path, &hard_link).unwrap();
+    assert_eq!(SqliteStore::check(&path).unwrap().traces, 1);
+    // Its WAL lies beside the other name, and nobody can tell.
+    let error = SqliteStore::check(&hard_link).unwrap_err();
+    assert!(error.source().unwrap().to_string().contains("another name"));
 }
 
 /// How many record locks, SQLite's kind, this process has on a file.
