@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use gateway_config::{Config, StoreKind};
+use gateway_metadata::Field;
 use gateway_store::{
     Change, ChangeError, CloseError, FlushError, Ledger, StoreError, TraceStore, Unavailable,
 };
@@ -204,13 +205,23 @@ impl Import<'_> {
     /// Runs that the store knows have gone on here, and stay as they are.
     async fn runs(&self, old: &PythonDatabase, summary: &mut Summary) -> Result<(), ImportError> {
         let runs = match old.runs() {
-            Err(error @ StoreError::Damaged { .. }) => {
-                summary.leave("the runs", &error.to_string());
+            Err(error @ StoreError::Locked) => return Err(ImportError::Read(error)),
+            // Those that calls name come with their calls.
+            Err(error) => {
+                summary.leave("the runs", &crate::chain(&error));
                 return Ok(());
             }
-            runs => runs.map_err(ImportError::Read)?,
+            Ok(runs) => runs,
         };
-        for run in runs {
+        for mut run in runs {
+            run.run_id = run.run_id.trim().to_owned();
+            if let Err(error) = Field::RunId.check(&run.run_id) {
+                summary.leave(&run.run_id, &error.to_string());
+                continue;
+            }
+            if run.run_id.is_empty() {
+                continue;
+            }
             let known = self.store.run(&run.run_id).map_err(ImportError::Store)?;
             let end = run.ended_at.map(|at| Change::EndRun {
                 run_id: run.run_id.clone(),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use gateway_json::{Dialect, Value, parse, quote, strict_text};
+use gateway_metadata::{Field, Identity};
 
 use crate::dialect::{self, string};
 use crate::{
@@ -86,8 +87,9 @@ pub fn import_metadata(text: &[u8]) -> Json {
 fn import_record(old: &OldTrace<'_>, root: Value<'_>) -> (Call, Reply) {
     let fields = Fields::new(root);
     let endpoint = fields.endpoint();
+    let (meta, mut lost) = call_meta(old, &fields, endpoint);
     let call = Call {
-        meta: call_meta(old, &fields, endpoint),
+        meta,
         request: match fields.raw_request {
             Some(request) => Bytes::copy_from_slice(strict_text(request).as_bytes()),
             None => bodies::request(root).into(),
@@ -112,11 +114,8 @@ fn import_record(old: &OldTrace<'_>, root: Value<'_>) -> (Call, Reply) {
     };
     let differences = stated::differences(root, endpoint, &record(&call, &reply));
     reply.meta.stated = differences.stated;
-    if !differences.lost.is_empty() {
-        let names = differences.lost.join(", ");
-        let note = format!("{}: {names}", notes::NOT_CARRIED);
-        reply.meta.notes.push(note);
-    }
+    lost.extend(differences.lost);
+    reply.meta.notes.extend(note_of_lost(&lost));
     // The columns are those of the record as it is read.
     let restated = record(&call, &reply);
     reply.meta.digest = Some(ReplyDigest {
@@ -130,13 +129,16 @@ fn import_record(old: &OldTrace<'_>, root: Value<'_>) -> (Call, Reply) {
 /// What is left to do with a record that cannot be read: a failed call that has its text.
 fn keep_text(old: &OldTrace<'_>, why: String) -> Imported {
     let empty = Fields::new(Value::of_valid("{}"));
-    let meta = call_meta(old, &empty, Endpoint::ChatCompletions);
+    let (meta, lost) = call_meta(old, &empty, Endpoint::ChatCompletions);
     let reply_meta = ReplyMeta {
         outcome: Outcome::UpstreamError,
         error: Some(CallError::unreadable(format!(
             "the record of the Python gateway cannot be read: {why}"
         ))),
-        notes: vec![IMPORTED.to_owned(), KEPT_TEXT.to_owned()],
+        notes: [IMPORTED.to_owned(), KEPT_TEXT.to_owned()]
+            .into_iter()
+            .chain(note_of_lost(&lost))
+            .collect(),
         stated: Some(Json::trusted(r#"{"raw_request":null}"#)),
         ..ReplyMeta::default()
     };
@@ -237,7 +239,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn call_meta(old: &OldTrace<'_>, fields: &Fields<'_>, endpoint: Endpoint) -> CallMeta {
+/// What is known of a call, and the names and values that it cannot have here.
+fn call_meta(
+    old: &OldTrace<'_>,
+    fields: &Fields<'_>,
+    endpoint: Endpoint,
+) -> (CallMeta, Vec<String>) {
     let arrived_at = fields.number("timestamp").unwrap_or(old.created_at);
     let mut meta = CallMeta::new(old.trace_id, endpoint, arrived_at);
     let integer = |key: &str| fields.root.get(key).and_then(Value::as_integral);
@@ -259,7 +266,34 @@ fn call_meta(old: &OldTrace<'_>, fields: &Fields<'_>, endpoint: Endpoint) -> Cal
     meta.stream = fields.is_stream();
     meta.model = fields.string("model");
     meta.weight_version = integer("weight_version");
-    meta
+    let lost = keep_valid(&mut meta.identity);
+    (meta, lost)
+}
+
+/// Reads the texts of an identity as those of a call are read: trimmed, and none that no request
+/// could name again. Gives what that takes away.
+fn keep_valid(identity: &mut Identity) -> Vec<String> {
+    let mut lost = Vec::new();
+    let texts = [
+        (Field::SessionId, &mut identity.session_id),
+        (Field::RunId, &mut identity.run_id),
+        (Field::Harness, &mut identity.harness),
+        (Field::ParentSpanId, &mut identity.parent_span_id),
+        (Field::Project, &mut identity.project),
+        (Field::Experiment, &mut identity.experiment),
+    ];
+    for (field, text) in texts {
+        let Some(old) = text.take() else { continue };
+        match field.check(old.trim()) {
+            Ok(()) => *text = Some(old.trim().to_owned()).filter(|trimmed| !trimmed.is_empty()),
+            Err(_) => lost.push(format!("{} {}", field.name(), quote(&old))),
+        }
+    }
+    lost
+}
+
+fn note_of_lost(lost: &[String]) -> Option<String> {
+    (!lost.is_empty()).then(|| format!("{}: {}", notes::NOT_CARRIED, lost.join(", ")))
 }
 
 fn notes_of(old: &OldTrace<'_>, fields: &Fields<'_>) -> Vec<String> {

@@ -346,6 +346,32 @@ fn the_database_tells_session_and_run() {
     assert!(notes(&several).contains(&listed), "{:?}", notes(&several));
 }
 
+/// No request could name the others again: they would be listed, and be neither read nor deleted.
+#[test]
+fn ids_are_read_as_those_of_calls_are() {
+    let long = "x".repeat(513);
+    let check = |own: &str, expected: Option<&str>, note: &str| {
+        let record = changed(&json!({"session_id": own, "run_id": own, "harness": own}));
+        let imported = import(&old(record.to_string().as_bytes()));
+        let derived = read(&imported);
+        let identity = &derived.identity;
+        for found in [&identity.session_id, &identity.run_id, &identity.harness] {
+            assert_eq!(found.as_deref(), expected, "{own:?}");
+        }
+        let told = notes(&derived)
+            .iter()
+            .any(|told| told.starts_with("not carried over") && told.contains(note));
+        assert_eq!(told, expected.is_none(), "{:?}", notes(&derived));
+    };
+    check(" lead ", Some("lead"), "");
+    check(
+        "c\nd",
+        None,
+        r#"session_id "c\nd", run_id "c\nd", harness "c\nd""#,
+    );
+    check(&long, None, &format!("session_id \"{long}\""));
+}
+
 #[test]
 fn what_a_record_cannot_say_is_named() {
     let case = changed(&json!({
