@@ -19,6 +19,10 @@ use crate::cli::LogFormat;
 /// How many lines may wait for the reader; more are dropped, and counted.
 const WAITING_LINES: usize = 4096;
 
+/// How long lines gather before they are written: to wake a thread for each costs a call more than
+/// the line does.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// How many bytes are gathered before they are written.
 const AT_ONCE: usize = 64 << 10;
 
@@ -119,8 +123,9 @@ fn write_lines(
         // An error of stderr has no place to be told.
         let _ = out.write_all(&text).and_then(|()| out.flush());
         text.clear();
-        if let Some(done) = flushed {
-            let _ = done.try_send(());
+        match flushed {
+            Some(done) => drop(done.try_send(())),
+            None => std::thread::sleep(GATHER),
         }
     }
 }
