@@ -16,8 +16,8 @@ use crate::refusal::Refusal;
 /// session metadata; model calls have a limit of their own.
 pub(crate) const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long the rest of a body is waited for once the gateway is to end. It answers this plane
-/// until then, and clients send a body behind its head; but whoever does not send it must not hold
+/// How often it is asked, once the gateway is to end, whether calls are still under way. Until then
+/// this plane is served as ever; afterwards whoever does not send the rest of a body must not hold
 /// up the end.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
 
@@ -52,6 +52,9 @@ impl FromRequest<Shared> for Body {
         let too_late = async {
             shared.state.drain().wait().await;
             tokio::time::sleep(DRAIN_GRACE).await;
+            while shared.state.pause().under_way() > 0 {
+                tokio::time::sleep(DRAIN_GRACE).await;
+            }
         };
         tokio::select! {
             biased;

@@ -398,6 +398,18 @@ async fn a_body_that_has_not_come_does_not_hold_up_the_end() {
         assert_eq!(response.headers()["connection"], "close");
         assert!(begun.elapsed() < std::time::Duration::from_millis(500));
     }
+    // While a call is under way the end is not near.
+    let call = plane.state.pause().try_pass();
+    let begun = tokio::time::Instant::now();
+    let request = Request::post("/sessions").body(Bad::Silent).unwrap();
+    let ends = async {
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        drop(call);
+    };
+    let answered = plane.admin.handle(request, Principal::Anonymous);
+    let (response, ()) = tokio::join!(answered, ends);
+    assert_eq!(response.status(), 503);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(3));
     // What comes is answered as ever.
     let whole = plane.post("/admin/weight_version", r#"{"weight_version":1}"#);
     whole.await.ok();
