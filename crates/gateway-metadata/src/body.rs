@@ -37,13 +37,20 @@ pub fn strip_members<'a>(
     }
 }
 
+/// The top-level members of a body that [`strip_member`] may change.
+pub const STRIPPED_MEMBERS: [&str; 2] = ["rllm", "metadata"];
+
 /// What is left of one top-level member of a body without the gateway's own, as JSON text; `None`
 /// where the member goes as a whole.
 #[must_use]
 pub fn strip_member<'v>(name: &str, value: Value<'v>) -> Option<Cow<'v, str>> {
-    match (name, count_rllm(value)) {
-        ("rllm", _) | ("metadata", (1.., 0)) => None,
-        ("metadata", (1.., _)) => Some(without_rllm(value)),
+    match name {
+        "rllm" => None,
+        "metadata" => match count_rllm(value) {
+            (0, _) => Some(Cow::Borrowed(value.text())),
+            (_, 0) => None,
+            _ => Some(without_rllm(value)),
+        },
         _ => Some(Cow::Borrowed(value.text())),
     }
 }

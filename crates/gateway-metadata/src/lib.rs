@@ -53,7 +53,7 @@ mod identity;
 mod merge;
 mod path;
 
-pub use body::{client_metadata, strip_body, strip_member, strip_members};
+pub use body::{STRIPPED_MEMBERS, client_metadata, strip_body, strip_member, strip_members};
 pub use claims::Claims;
 pub use fallback::{DEFAULT_FALLBACK_HEADERS, SessionHeader, fallback_session};
 pub use headers::{HOP_BY_HOP, HopByHop, is_rllm_header, shadows_known_header};

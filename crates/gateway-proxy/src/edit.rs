@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use gateway_json::{Edits, Value, quote};
-use gateway_metadata::{strip_member, strip_members};
+use gateway_metadata::{STRIPPED_MEMBERS, strip_member, strip_members};
 use gateway_state::SamplingParams;
 use gateway_trace::{Endpoint, Json, choices_asked};
 
@@ -286,7 +286,8 @@ impl Plan<'_> {
 
     /// Takes rLLM's keys out of what is planned; the client's own are cut in [`Self::splice`].
     fn strip_rllm(&mut self) {
-        for member in &mut self.members {
+        let ours = |member: &&mut Planned| STRIPPED_MEMBERS.contains(&&*member.name);
+        for member in self.members.iter_mut().filter(ours) {
             if let Some(text) = &member.text {
                 member.text = with(text, |value| {
                     strip_member(&member.name, value).map(Cow::into_owned)
