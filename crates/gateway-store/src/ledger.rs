@@ -214,7 +214,6 @@ impl Ledger {
     pub async fn change(&self, change: Change) -> Result<Changed, ChangeError> {
         let shared = &self.inner.shared;
         let deadline = Instant::now() + STORE_PATIENCE;
-        let entry = entry::change(&change);
         let deletion = match &change {
             Change::DeleteSessions { session_ids, scope } => {
                 let session_ids: HashSet<_> = session_ids.iter().map(String::as_str).collect();
@@ -223,7 +222,7 @@ impl Ledger {
             _ => None,
         };
         let made = self.append_when_room(STORE_PATIENCE, || {
-            let entry = entry.clone();
+            let entry = entry::change(&change);
             let mut calls = shared.calls();
             let (seq, deleted) =
                 shared.expect_change(|| self.inner.append(&calls, entry, SyncMode::Now))?;
