@@ -16,10 +16,10 @@ use crate::refusal::Refusal;
 /// session metadata; model calls have a limit of their own.
 pub(crate) const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-/// How often it is asked, once the gateway is to end, whether calls are still under way. Until then
-/// this plane is served as ever; afterwards whoever does not send the rest of a body must not hold
-/// up the end.
-const DRAIN_GRACE: Duration = Duration::from_millis(250);
+/// How often it is asked, once the gateway is to end, whether calls are still under way. While they
+/// are, this plane is served as ever; afterwards whoever does not send the rest of a body must not
+/// hold up the end.
+const DRAIN_POLL: Duration = Duration::from_millis(250);
 
 /// The whole body of a request.
 pub(crate) struct Body(Bytes);
@@ -51,9 +51,9 @@ impl FromRequest<Shared> for Body {
         check_head(&parts.headers)?;
         let too_late = async {
             shared.state.drain().wait().await;
-            tokio::time::sleep(DRAIN_GRACE).await;
+            tokio::time::sleep(DRAIN_POLL).await;
             while shared.state.pause().under_way() > 0 {
-                tokio::time::sleep(DRAIN_GRACE).await;
+                tokio::time::sleep(DRAIN_POLL).await;
             }
         };
         tokio::select! {

@@ -284,7 +284,7 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
         }
         _ => {
             let path = &config.db_path;
-            if is_strange_name(path) {
+            if may_lack_records(path) {
                 let path = path.display().to_string();
                 return Err(StartError::OtherName { path });
             }
@@ -317,7 +317,7 @@ pub(crate) fn open(config: &Config) -> Result<Opened, StartError> {
 /// Whether a database that is there is called by a name that no gateway has called it by, and has
 /// another: WAL and journal go by the name, so that a crash may have left the newest records with
 /// that one.
-fn is_strange_name(path: &Path) -> bool {
+fn may_lack_records(path: &Path) -> bool {
     let Ok(file) = path.canonicalize() else {
         return false;
     };

@@ -122,8 +122,9 @@ const INVARIANTS: [(&str, &str); 13] = [
 /// # Errors
 /// [`StoreError`]: the file is damaged, or no database of this gateway, or cannot be read.
 pub(crate) fn audit(path: &Path) -> Result<Sound, StoreError> {
-    header(path)?.check_name()?;
-    let ours = Ours::open(path)?;
+    let header = header(path)?;
+    header.check_name()?;
+    let ours = Ours::open(path, &header)?;
     let connection = &ours.connection;
     let as_damage = as_damage(path);
     // One state of it, whatever its gateway does meanwhile.

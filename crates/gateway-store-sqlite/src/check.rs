@@ -6,7 +6,7 @@ use gateway_store::StoreError;
 use rusqlite::Connection;
 
 use crate::error::{failed, is_damage};
-use crate::file::{damaged, header, open_error, open_to_read};
+use crate::file::{Header, damaged, header, open_error, open_to_read};
 use crate::python::is_python;
 use crate::schema::{APPLICATION_ID, CHECK_BYTES, STATEMENTS, VERSION};
 
@@ -16,7 +16,7 @@ use crate::schema::{APPLICATION_ID, CHECK_BYTES, STATEMENTS, VERSION};
 /// The variant of [`StoreError`] that says which; [`StoreError::Locked`] if another process keeps
 /// it from being read.
 pub(crate) fn check(path: &Path) -> Result<Option<i64>, StoreError> {
-    let ours = Ours::open(path)?;
+    let ours = Ours::open(path, &header(path)?)?;
     if ours.len <= CHECK_BYTES {
         let checked = ours
             .connection
@@ -38,9 +38,8 @@ pub(crate) struct Ours {
 
 impl Ours {
     /// Opens a file that is ours by its header, of a known version, and whole in its schema.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let header = header(path)?;
-        let open = || open_to_read(&header).map_err(|error| open_error(path, error));
+    pub(crate) fn open(path: &Path, header: &Header) -> Result<Self, StoreError> {
+        let open = || open_to_read(header).map_err(|error| open_error(path, error));
         if header.application_id != APPLICATION_ID {
             let path = path.to_owned();
             return Err(match is_python(&open()?) {
