@@ -168,10 +168,7 @@ async fn weights_are_changed_again_and_again_while_64_sessions_run() {
 #[tokio::test]
 async fn weights_changed_without_a_pause_show_in_the_traces() {
     let go = Gate::new();
-    let upstream = Upstream::start({
-        let go = go.clone();
-        move |request| vllm::reply(request).after(Script::new().wait(&go))
-    });
+    let upstream = Upstream::vllm_behind(&go);
     let gateway = Gateway::over(&upstream);
     set_weights(&gateway, 1).await;
     let mut client = gateway.begin("s", say("hi")).await;
@@ -252,10 +249,7 @@ async fn a_client_that_leaves_during_the_wait_is_recorded_as_gone() {
 #[tokio::test]
 async fn a_call_that_dies_with_the_gateway_has_the_weights_that_it_saw() {
     let go = Gate::new();
-    let upstream = Upstream::start({
-        let go = go.clone();
-        move |request| vllm::reply(request).after(Script::new().wait(&go))
-    });
+    let upstream = Upstream::vllm_behind(&go);
     let gateway = Gateway::over(&upstream);
     set_weights(&gateway, 1).await;
     pause(&gateway, 0).await;

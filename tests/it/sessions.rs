@@ -214,10 +214,7 @@ async fn branches_subagents_and_edits_have_their_lines() {
 #[tokio::test]
 async fn a_call_under_way_makes_a_session_in_progress() {
     let go = Gate::new();
-    let upstream = Upstream::start({
-        let go = go.clone();
-        move |request| vllm::reply(request).after(Script::new().wait(&go))
-    });
+    let upstream = Upstream::vllm_behind(&go);
     let gateway = Gateway::over(&upstream);
     let mut client = Client::connect(gateway.address()).await;
     let body = json!({"model": "tiny", "messages": [{"role": "user", "content": "hi"}]});

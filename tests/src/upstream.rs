@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::script::Step;
 use crate::wire::{Framing, Head, Wire};
-use crate::{Script, eventually, vllm, within};
+use crate::{Gate, Script, eventually, vllm, within};
 
 /// A request as it came, byte for byte.
 #[derive(Clone, Debug)]
@@ -143,6 +143,13 @@ impl Upstream {
     #[must_use]
     pub fn vllm() -> Upstream {
         Upstream::start(vllm::reply)
+    }
+
+    /// The same, but nothing is answered until the gate is open.
+    #[must_use]
+    pub fn vllm_behind(gate: &Gate) -> Upstream {
+        let gate = gate.clone();
+        Upstream::start(move |request| vllm::reply(request).after(Script::new().wait(&gate)))
     }
 
     /// A server that gives every request the same answer.
